@@ -1,0 +1,1 @@
+//! A change as bytes on a topic: envelope, key, headers.

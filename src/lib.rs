@@ -1,0 +1,10 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod change;
+pub mod config;
+pub mod event;
+pub mod fate;
+pub mod finding;
+pub mod log;
+pub mod mapping;
+pub mod pg;

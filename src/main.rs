@@ -1,0 +1,3 @@
+//! The binary: parse, load, run, print, exit code.
+
+fn main() {}
