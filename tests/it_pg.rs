@@ -1,6 +1,8 @@
 //! Connecting to a real PostgreSQL: every sslmode against every kind of server, each kind of login, several hosts, a standby.
 //! Starts its own clusters, on ports of its own, and ends them.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -176,7 +178,7 @@ fn append(path: &Path, text: &str) {
 
 fn run(command: &mut Command) {
     let output = command.env_remove("PGPASSWORD").stdin(Stdio::null());
-    let log = tempfile_like();
+    let log = words_file();
     let status = output.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap()).status().unwrap();
     let text = std::fs::read_to_string(&log).unwrap_or_default();
     std::fs::remove_file(&log).ok();
@@ -184,7 +186,7 @@ fn run(command: &mut Command) {
 }
 
 /// A server inherits the stream, so its words go to a file and not to a pipe that would never end.
-fn tempfile_like() -> PathBuf {
+fn words_file() -> PathBuf {
     std::env::temp_dir().join(format!("tablelift-it-pg-{}.stderr", std::process::id()))
 }
 
