@@ -8,3 +8,4 @@ pub mod finding;
 pub mod log;
 pub mod mapping;
 pub mod pg;
+pub mod source;
