@@ -1,7 +1,7 @@
 //! Connector files: each of `tests/config/` gives exactly the text in the `.expected` file beside it, and each of `connectors/`
 //! loads. `BLESS=1` writes the `.expected` files anew; read the difference before you commit it.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic is how a test fails, and it says why")]
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
