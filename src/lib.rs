@@ -1,5 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod apply;
 pub mod change;
 pub mod config;
 pub mod event;
@@ -8,3 +9,5 @@ pub mod finding;
 pub mod log;
 pub mod mapping;
 pub mod pg;
+pub mod store;
+pub mod target;

@@ -6,7 +6,9 @@
 
 mod connect;
 mod endpoint;
+mod fate;
 pub mod quote;
 
 pub use connect::{ConnectError, Connected, Transport, connect, open_transport};
 pub use endpoint::{Endpoint, Host, SslMode, TargetSession};
+pub use fate::fate_of;
