@@ -11,3 +11,4 @@ pub mod mapping;
 pub mod pg;
 pub mod store;
 pub mod target;
+pub mod pipeline;

@@ -1,0 +1,2 @@
+//! The only place that starts tasks and joins the rooms.
+mod gate;
