@@ -1,5 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod catalog;
 pub mod change;
 pub mod config;
 pub mod event;
