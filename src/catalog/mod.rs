@@ -7,13 +7,15 @@
 
 mod error;
 mod relation;
+mod rule;
 mod scratch;
 mod source;
 mod target;
 
 pub use error::{CatalogError, SqlError};
 pub use relation::{LeftOut, Relation, relations};
-pub use scratch::{Declared, ExpressionFacts, Facts, Scratch, expression_facts};
+pub use rule::{Refused, inputs, rule_facts};
+pub use scratch::{Answers, Declared, Scratch, expression_facts};
 pub use source::source_shapes;
 pub use target::target_shapes;
 

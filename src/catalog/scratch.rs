@@ -3,21 +3,10 @@
 
 use super::{CatalogError, SqlError, type_name};
 use crate::change::TableName;
+use crate::mapping::ExpressionFacts;
 use crate::pg::quote;
 use futures_util::future::join4;
 use tokio_postgres::{Error, GenericClient, Transaction, types::Type};
-
-/// What an expression is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    pub type_oid: u32,
-    /// SQL that can be used as it stands.
-    pub type_name: String,
-    /// `pg_type.typcategory`.
-    pub type_category: char,
-    /// The inputs that it reads, by index, ascending; all of them where it reads the whole row (`src`).
-    pub uses: Vec<usize>,
-}
 
 /// How an input was declared on this server: as text where the server lacks the source's type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +20,11 @@ pub struct Declared {
 
 /// What the server said about a set of expressions over the same inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpressionFacts {
+pub struct Answers {
     /// One per input.
     pub declared: Vec<Declared>,
-    /// One per expression.
-    pub answers: Vec<Result<Facts, SqlError>>,
+    /// One per expression. `uses` counts the inputs; it is all of them where the expression reads the whole row (`src`).
+    pub facts: Vec<Result<ExpressionFacts, SqlError>>,
 }
 
 /// Asks `client`'s server about `expressions` over the columns `inputs` (name, SQL type), which also are the row `src`.
@@ -46,15 +35,15 @@ pub async fn expression_facts<C: GenericClient>(
     client: &mut C,
     inputs: &[(&str, &str)],
     expressions: &[&str],
-) -> Result<ExpressionFacts, CatalogError> {
+) -> Result<Answers, CatalogError> {
     let scratch = Scratch::open(client, inputs).await?;
-    let mut answers = Vec::with_capacity(expressions.len());
+    let mut facts = Vec::with_capacity(expressions.len());
     for expression in expressions {
-        answers.push(scratch.facts(expression).await?);
+        facts.push(scratch.facts(expression).await?);
     }
     let declared = scratch.declared.clone();
     scratch.close().await?;
-    Ok(ExpressionFacts { declared, answers })
+    Ok(Answers { declared, facts })
 }
 
 const OPEN: &str = "SAVEPOINT tablelift_try";
@@ -91,10 +80,22 @@ impl<'a> Scratch<'a> {
     ///
     /// # Errors
     /// We could not ask.
-    pub async fn facts(&self, expression: &str) -> Result<Result<Facts, SqlError>, CatalogError> {
+    pub async fn facts(&self, expression: &str) -> Result<Result<ExpressionFacts, SqlError>, CatalogError> {
+        self.ask(expression, "IS NULL").await
+    }
+
+    /// What `expression` is, which has to be a condition.
+    ///
+    /// # Errors
+    /// We could not ask.
+    pub async fn condition(&self, expression: &str) -> Result<Result<ExpressionFacts, SqlError>, CatalogError> {
+        self.ask(expression, "IS TRUE").await
+    }
+
+    async fn ask(&self, expression: &str, test: &str) -> Result<Result<ExpressionFacts, SqlError>, CatalogError> {
         let before = "CREATE TEMPORARY VIEW tablelift_expression AS SELECT (\n";
         // The second place is there to be refused: aggregates, window functions and sets of rows are no business of one row.
-        let sql = format!("{before}{expression}\n) AS c {FROM} WHERE (\n{expression}\n) IS NULL");
+        let sql = format!("{before}{expression}\n) AS c {FROM} WHERE (\n{expression}\n) {test}");
         let client = &self.transaction;
         // Sent at once: where the view fails, the question after it does too, and the rollback ends both.
         let (open, made, found, undone) = join4(
@@ -112,34 +113,28 @@ impl<'a> Scratch<'a> {
         self.read_facts(&found?)
     }
 
-    fn read_facts(&self, columns: &[tokio_postgres::Row]) -> Result<Result<Facts, SqlError>, CatalogError> {
+    fn read_facts(&self, columns: &[tokio_postgres::Row]) -> Result<Result<ExpressionFacts, SqlError>, CatalogError> {
         let [row] = columns else {
             return Ok(Err(SqlError::new("42601", "not one expression but several")));
         };
-        let numbers: Vec<i32> = row.try_get(3)?;
+        let numbers: Vec<i32> = row.try_get(2)?;
         if numbers.iter().any(|&number| number < 0) {
             return Ok(Err(SqlError::new("42703", "system columns do not travel with the row")));
         }
-        let whole_row: bool = row.try_get(4)?;
+        let whole_row: bool = row.try_get(3)?;
         let mut uses: Vec<usize> = numbers.iter().filter_map(|&number| usize::try_from(number - 1).ok()).collect();
         if whole_row {
             uses = (0..self.declared.len()).collect();
         }
         uses.sort_unstable();
-        let type_category = super::letter(row, 2)?;
-        Ok(Ok(Facts { type_oid: row.try_get(0)?, type_name: row.try_get(1)?, type_category, uses }))
+        Ok(Ok(ExpressionFacts { type_oid: row.try_get(0)?, type_name: row.try_get(1)?, uses }))
     }
 
     /// Whether column `column` of `target` can be given `expression`.
     ///
     /// # Errors
     /// We could not ask.
-    pub async fn takes(
-        &self,
-        target: &TableName,
-        column: &str,
-        expression: &str,
-    ) -> Result<Result<(), SqlError>, CatalogError> {
+    pub async fn takes(&self, target: &TableName, column: &str, expression: &str) -> Result<Result<(), SqlError>, CatalogError> {
         let before = format!("INSERT INTO {} ({}) SELECT (\n", quote::table(target), quote::ident(column));
         self.parses(&before, expression, &format!("\n) {FROM}")).await
     }
@@ -220,7 +215,7 @@ async fn declare(transaction: &Transaction<'_>, inputs: &[(&str, &str)]) -> Resu
 fn facts_sql() -> String {
     let type_name = type_name("t", "a.atttypmod");
     format!(
-        "SELECT a.atttypid, {type_name}, t.typcategory::text,
+        "SELECT a.atttypid, {type_name},
                 array(SELECT DISTINCT d.refobjsubid FROM pg_depend d
                        WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
                          AND d.refclassid = 'pg_class'::regclass AND d.refobjid = s.oid AND d.refobjsubid <> 0),

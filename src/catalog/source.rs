@@ -84,9 +84,9 @@ fn shape(row: &Row) -> Result<SourceShape, tokio_postgres::Error> {
 }
 
 fn columns_sql() -> String {
-    let type_name = type_name("t", "a.atttypmod");
+    let (full, base) = (type_name("t", "a.atttypmod"), type_name("t", "-1"));
     format!(
-        "SELECT a.attrelid, a.attname::text, {type_name}, a.atttypid, t.typtype::text, t.typcategory::text,
+        "SELECT a.attrelid, a.attname::text, {full}, {base}, a.atttypid, t.typtype::text, t.typcategory::text,
                 a.attnotnull OR t.typnotnull, CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END,
                 coalesce(l.collisdeterministic, true)
            FROM pg_attribute a
@@ -102,11 +102,12 @@ fn column(row: &Row) -> Result<SourceColumn, tokio_postgres::Error> {
     Ok(SourceColumn {
         name: row.try_get(1)?,
         type_name: row.try_get(2)?,
-        type_oid: row.try_get(3)?,
-        type_kind: letter(row, 4)?,
-        type_category: letter(row, 5)?,
-        not_null: row.try_get(6)?,
-        generated: row.try_get(7)?,
-        collation_deterministic: row.try_get(8)?,
+        type_base: row.try_get(3)?,
+        type_oid: row.try_get(4)?,
+        type_kind: letter(row, 5)?,
+        type_category: letter(row, 6)?,
+        not_null: row.try_get(7)?,
+        generated: row.try_get(8)?,
+        collation_deterministic: row.try_get(9)?,
     })
 }

@@ -64,9 +64,9 @@ fn shape(row: &Row) -> Result<TargetShape, tokio_postgres::Error> {
 }
 
 fn columns_sql() -> String {
-    let type_name = type_name("t", "a.atttypmod");
+    let (full, base) = (type_name("t", "a.atttypmod"), type_name("t", "-1"));
     format!(
-        "SELECT a.attrelid, a.attname::text, {type_name}, a.atttypid, t.typtype::text, t.typcategory::text,
+        "SELECT a.attrelid, a.attname::text, {full}, {base}, a.atttypid, t.typtype::text, t.typcategory::text,
                 a.attnotnull OR t.typnotnull, (a.atthasdef AND a.attgenerated = '') OR t.typdefault IS NOT NULL,
                 a.attgenerated <> '', a.attidentity::text
            FROM pg_attribute a
@@ -77,16 +77,17 @@ fn columns_sql() -> String {
 }
 
 fn column(row: &Row) -> Result<TargetColumn, tokio_postgres::Error> {
-    let identity = letter(row, 9)?;
+    let identity = letter(row, 10)?;
     Ok(TargetColumn {
         name: row.try_get(1)?,
         type_name: row.try_get(2)?,
-        type_oid: row.try_get(3)?,
-        type_kind: letter(row, 4)?,
-        type_category: letter(row, 5)?,
-        not_null: row.try_get(6)?,
-        has_default: row.try_get::<_, bool>(7)? || identity != ' ',
-        generated: row.try_get(8)?,
+        type_base: row.try_get(3)?,
+        type_oid: row.try_get(4)?,
+        type_kind: letter(row, 5)?,
+        type_category: letter(row, 6)?,
+        not_null: row.try_get(7)?,
+        has_default: row.try_get::<_, bool>(8)? || identity != ' ',
+        generated: row.try_get(9)?,
         identity_always: identity == 'a',
         identity: identity != ' ',
     })
