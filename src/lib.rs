@@ -1,6 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod apply;
+pub mod catalog;
 pub mod change;
 pub mod config;
 pub mod event;
@@ -9,6 +10,6 @@ pub mod finding;
 pub mod log;
 pub mod mapping;
 pub mod pg;
+pub mod pipeline;
 pub mod store;
 pub mod target;
-pub mod pipeline;
