@@ -11,5 +11,7 @@ pub mod log;
 pub mod mapping;
 pub mod pg;
 pub mod pipeline;
+pub mod preflight;
 pub mod store;
 pub mod target;
+pub mod telemetry;

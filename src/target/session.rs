@@ -15,11 +15,12 @@ const COPY_CHUNK: usize = 64 * 1024;
 pub struct Session {
     client: Client,
     prepared: HashMap<(usize, Statement), tokio_postgres::Statement>,
+    controls: HashMap<&'static str, tokio_postgres::Statement>,
 }
 
 impl Session {
     pub fn new(client: Client) -> Self {
-        Self { client, prepared: HashMap::new() }
+        Self { client, prepared: HashMap::new(), controls: HashMap::new() }
     }
 
     /// For the control tables, whose statements belong into the same transaction.
@@ -33,6 +34,27 @@ impl Session {
     /// See [`TargetError`].
     pub async fn frame(&self, sql: &'static str) -> Result<(), TargetError> {
         self.client.batch_execute(sql).await.map_err(|source| TargetError::Session { action: sql, source })
+    }
+
+    /// Prepares a statement on the control tables, once.
+    ///
+    /// # Errors
+    /// See [`TargetError`].
+    pub async fn prepare_control(&mut self, sql: &'static str) -> Result<(), TargetError> {
+        let refused = |source| TargetError::Session { action: "a statement on the control tables", source };
+        if !self.controls.contains_key(sql) {
+            self.controls.insert(sql, self.client.prepare(sql).await.map_err(refused)?);
+        }
+        Ok(())
+    }
+
+    /// Runs a statement that `prepare_control` prepared. Gives the rows affected.
+    ///
+    /// # Errors
+    /// See [`TargetError`].
+    pub async fn control(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, TargetError> {
+        let prepared = self.controls.get(sql).expect("every control statement is prepared when the session is opened");
+        self.client.execute(prepared, params).await.map_err(|source| TargetError::Session { action: "a checkpoint", source })
     }
 
     /// Runs a plan's statement over rows. For `Update`, `Move` and `DeleteOne` the rows without a base are an error.
