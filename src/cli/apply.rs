@@ -1,0 +1,15 @@
+//! `apply`: the target's half of `run`.
+
+use super::{Exit, File, signal};
+use crate::{config::Connector, pipeline};
+use clap::Args;
+
+#[derive(Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    pub file: File,
+}
+
+pub(super) async fn run(connector: Connector) -> anyhow::Result<Exit> {
+    signal::stoppable(|stop| pipeline::apply(connector, stop)).await
+}
