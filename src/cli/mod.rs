@@ -207,7 +207,9 @@ mod tests {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert!(cli.global.json && cli.global.verbose == 1, "{line}");
         }
-        for line in ["tablelift", "tablelift chekc a.toml", "tablelift check", "tablelift wait a --lsn x", "tablelift -q -v check a"] {
+        for line in
+            ["tablelift", "tablelift chekc a.toml", "tablelift check", "tablelift wait a --lsn x", "tablelift -q -v check a"]
+        {
             assert_eq!(Cli::try_parse_from(line.split(' ')).err().unwrap().exit_code(), 2, "{line}");
         }
     }

@@ -4,5 +4,6 @@
 //! Will not: connect to anything. Whether a table exists is for `preflight`.
 
 mod connector;
+mod load;
 
 pub use connector::{Connector, Kafka, LogKind, Pattern, SourceConfig, TargetConfig, Triggers};
