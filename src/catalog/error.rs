@@ -12,14 +12,12 @@ pub enum CatalogError {
 }
 
 impl CatalogError {
-    /// Reading can be repeated, so only what the server itself refuses is more than bad weather.
+    /// Reading the catalog has no row that could be at fault.
     pub fn fate(&self) -> Fate {
         match self {
-            CatalogError::Query(error) => match error.code().map(|state| state.code()) {
-                None => Fate::Retry,
-                // connection, transaction rollback, resources, operator intervention, system error; object in use, lock not available
-                Some(code) if ["08", "40", "53", "57", "58", "55"].iter().any(|class| code.starts_with(class)) => Fate::Retry,
-                Some(_) => Fate::Halt,
+            CatalogError::Query(error) => match crate::pg::fate_of(error) {
+                Fate::Retry => Fate::Retry,
+                Fate::Reject | Fate::Halt => Fate::Halt,
             },
         }
     }

@@ -5,17 +5,29 @@
 //! that is rolled back. Many tables cost one query, not one each. Answers do not depend on the session's `search_path`.
 //! Will not: judge. What is wrong with these facts is for `preflight`, what follows from them for `mapping`.
 
+mod access;
+mod blocker;
 mod error;
+mod inventory;
+mod partition;
+mod publication;
 mod relation;
 mod rule;
 mod scratch;
+mod server;
 mod source;
 mod target;
 
+pub use access::{Access, access};
+pub use blocker::{Blocker, Holder, blockers};
 pub use error::{CatalogError, SqlError};
+pub use inventory::{Inventory, Sequence, inventory};
+pub use partition::{Leaf, leaves};
+pub use publication::{Member, Publication, publications};
 pub use relation::{LeftOut, Relation, relations};
 pub use rule::{Refused, inputs, rule_facts};
 pub use scratch::{Answers, Declared, Scratch, expression_facts};
+pub use server::{Platform, Server, Slot, server};
 pub use source::source_shapes;
 pub use target::target_shapes;
 
