@@ -137,7 +137,8 @@ impl ApplyLife {
                             return Ok(Some((specs, entry.value.clone())));
                         }
                     }
-                    Err(LogError::NoTopic { .. }) => {}
+                    // capture has not made it yet
+                    Err(LogError::NoTopic { .. } | LogError::NoPartition { .. } | LogError::Refused { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
