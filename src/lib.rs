@@ -13,6 +13,7 @@ pub mod mapping;
 pub mod pg;
 pub mod pipeline;
 pub mod preflight;
+pub mod source;
 pub mod store;
 pub mod target;
 pub mod telemetry;

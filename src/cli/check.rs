@@ -4,7 +4,6 @@ use super::{Exit, File, Output, output};
 use crate::{config::Connector, finding::Finding, preflight};
 use clap::Args;
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -20,7 +19,7 @@ struct Report<'a> {
 }
 
 pub(super) async fn run(connector: &Connector, output: &Output) -> anyhow::Result<Exit> {
-    let findings = preflight::check(connector, &BTreeSet::new()).await;
+    let findings = Box::pin(preflight::check(connector)).await;
     let ok = !findings.iter().any(Finding::is_error);
     if output.json() {
         output.document(&Report { connector: &connector.name, ok, findings: &findings })?;

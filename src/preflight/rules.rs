@@ -1,6 +1,6 @@
 //! From the connector file's entries to compiled plans: patterns expanded over what the source has, shapes read, facts asked.
 
-use crate::catalog::{self, CatalogError, LeftOut, Relation};
+use crate::catalog::{self, CatalogError, LeftOut, Refused, Relation};
 use crate::change::TableName;
 use crate::config::{Connector, Pattern};
 use crate::finding::Finding;
@@ -104,17 +104,17 @@ async fn compile_one(
     if refused.is_empty() {
         return Ok(mapping::compile(rule, source, to, &facts));
     }
-    let mut findings: Vec<Finding> = refused
-        .iter()
-        .map(|refused| {
-            let place =
-                refused.column.as_ref().map_or_else(|| "`where`".to_owned(), |column| format!("the expression of `{column}`"));
-            let what = format!("{place} cannot be prepared: {} (SQLSTATE {})", refused.error.message, refused.error.code);
-            Finding::error("table.expression", rule.source.to_string(), what).hint("correct the expression in the connector file")
-        })
-        .collect();
+    let mut findings: Vec<Finding> = refused.iter().map(|refused| refusal(rule, refused)).collect();
     findings.extend(mapping::compile(rule, source, to, &facts).err().unwrap_or_default());
     Ok(Err(findings))
+}
+
+/// An expression that the target cannot prepare.
+pub(super) fn refusal(rule: &Rule, refused: &Refused) -> Finding {
+    let place = refused.column.as_ref().map_or_else(|| "`where`".to_owned(), |column| format!("the expression of `{column}`"));
+    let what = format!("{place} cannot be prepared: {}", refused.error);
+    let hint = refused.error.hint.as_deref().unwrap_or("correct it in the connector file");
+    Finding::error("table.expression", rule.source.to_string(), what).hint(hint)
 }
 
 fn missing(rule: &Rule, source: bool, target: bool) -> Vec<Finding> {
