@@ -1,8 +1,10 @@
 //! Signals of a daemon: the first SIGINT or SIGTERM asks for an orderly stop, a second SIGINT ends it at once.
 
 use super::Exit;
+use crate::config::Connector;
+use std::{path::Path, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Runs `work`, which stops in good order once the receiver that it was given says `true`.
 pub(super) async fn stoppable<F, W>(work: W) -> anyhow::Result<Exit>
@@ -29,4 +31,18 @@ where
         }
         stop.send_replace(true);
     }
+}
+
+/// Reads the connector file anew at each SIGHUP. A file with mistakes changes nothing.
+pub(super) async fn reloads(file: &Path, reload: &mpsc::Sender<Arc<Connector>>) -> anyhow::Result<Exit> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        match Connector::load(file) {
+            Ok(connector) => {
+                reload.send(Arc::new(connector)).await.ok();
+            }
+            Err(mistakes) => tracing::error!("SIGHUP: the connector file stays as it was\n{mistakes}"),
+        }
+    }
+    std::future::pending().await
 }

@@ -45,20 +45,16 @@ impl Gatherer {
         Self { plans, incarnation, routes, bundle, boundary: 0, weight: 0, marked: false, open: None }
     }
 
-    /// Takes one read's worth of the stream, which pins `bytes` of memory.
-    pub fn take(&mut self, feeds: Vec<Feed>, bytes: usize) {
-        let before = self.bundle.items.len();
+    /// Takes one read's worth of the stream.
+    pub fn take(&mut self, feeds: Vec<Feed>) {
         for feed in feeds {
             self.feed(feed);
         }
-        let kept: usize = self.bundle.items[before..].iter().map(|item| item.change.weight()).sum();
-        if kept * 4 < bytes {
-            // a few rows would pin a large buffer
-            self.bundle.items[before..].iter_mut().for_each(|item| item.change.detach());
-            self.weight += kept;
-        } else {
-            self.weight += bytes.max(kept);
-        }
+    }
+
+    /// Changes are waiting, of a transaction whose end has not come yet.
+    pub fn holds_items(&self) -> bool {
+        !self.bundle.items.is_empty()
     }
 
     fn feed(&mut self, feed: Feed) {
@@ -68,7 +64,12 @@ impl Gatherer {
                 self.open = Some(commit);
                 self.bundle.idle = None;
             }
-            Feed::Change(change) => self.routes.route(change, &mut self.bundle.items),
+            Feed::Change(change) => {
+                let before = self.bundle.items.len();
+                let weight = change.weight();
+                self.routes.route(change, &mut self.bundle.items);
+                self.weight += weight * (self.bundle.items.len() - before);
+            }
             Feed::Mark => self.marked = true,
             Feed::Commit { commit, end, committed_at } => {
                 self.open = None;

@@ -2,7 +2,7 @@
 
 use crate::catalog::{self, CatalogError, LeftOut, Refused, Relation};
 use crate::change::TableName;
-use crate::config::{Connector, Pattern};
+use crate::config::Connector;
 use crate::finding::Finding;
 use crate::mapping::{self, Rule, SourceShape, TablePlan, TargetShape};
 use tokio_postgres::Client;
@@ -23,54 +23,32 @@ pub fn expand(connector: &Connector, relations: &[Relation]) -> (Vec<Rule>, Vec<
     let mut findings = Vec::new();
     for pattern in &connector.patterns {
         let mut taken = 0;
-        for relation in relations.iter().filter(|relation| takes(pattern, &relation.name)) {
+        for relation in relations {
             let name = &relation.name;
+            let Some(rule) = pattern.rule_of(name) else { continue };
             match &relation.left_out {
                 Some(LeftOut::System | LeftOut::Ours) => {}
-                Some(reason) => findings.push(Finding::note(
-                    "table.left_out",
-                    name.to_string(),
-                    format!("{reason}: the pattern leaves it out"),
-                )),
-                None if rules.iter().any(|rule| &rule.source == name) => taken += 1,
+                Some(reason) => {
+                    findings.push(Finding::note(
+                        "table.left_out",
+                        name.to_string(),
+                        format!("{reason}: the pattern leaves it out"),
+                    ));
+                }
                 None => {
                     taken += 1;
-                    rules.push(Rule::plain(name.clone(), renamed(pattern, name)));
+                    if !rules.iter().any(|other| &other.source == name) {
+                        rules.push(rule);
+                    }
                 }
             }
         }
         if taken == 0 {
-            let what = format!("the pattern `{}.{}` takes no table", pattern.source_schema, pattern.source_name);
+            let what = "a pattern of the connector file takes no table";
             findings.push(Finding::error("table.pattern_empty", "source", what).hint("correct the pattern, or remove its entry"));
         }
     }
     (rules, findings)
-}
-
-fn takes(pattern: &Pattern, name: &TableName) -> bool {
-    let both = |(schema, table): (&str, &str)| like(schema, &name.schema) && like(table, &name.name);
-    both((&pattern.source_schema, &pattern.source_name)) && !pattern.exclude.iter().any(|(schema, table)| both((schema, table)))
-}
-
-fn renamed(pattern: &Pattern, name: &TableName) -> TableName {
-    let keep = |wanted: &str, own: &str| if wanted == "*" { own.to_owned() } else { wanted.to_owned() };
-    TableName::new(keep(&pattern.target_schema, &name.schema), keep(&pattern.target_name, &name.name))
-}
-
-/// `*` stands for any characters.
-fn like(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    if rest.is_empty() {
-        return true;
-    }
-    loop {
-        if like(rest, text) {
-            return true;
-        }
-        let Some(next) = text.chars().next() else { return false };
-        text = &text[next.len_utf8()..];
-    }
 }
 
 /// Compiles all rules.
@@ -128,24 +106,4 @@ fn missing(rule: &Rule, source: bool, target: bool) -> Vec<Finding> {
         findings.push(Finding::error("table.target_missing", rule.target.to_string(), "the target has no such table"));
     }
     findings
-}
-
-#[cfg(test)]
-mod tests {
-    use super::like;
-
-    #[test]
-    fn stars_take_any_run() {
-        for (pattern, text, want) in [
-            ("*", "", true),
-            ("a*", "abc", true),
-            ("a*c", "abcc", true),
-            ("a*c", "abd", false),
-            ("*_log_*", "x_log_y", true),
-            ("a", "ab", false),
-            ("*ü*", "größe_ü", true),
-        ] {
-            assert_eq!(like(pattern, text), want, "{pattern} {text}");
-        }
-    }
 }

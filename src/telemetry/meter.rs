@@ -69,6 +69,11 @@ impl Meter {
         self.tables[table].rows_copied.fetch_add(rows, Relaxed);
     }
 
+    /// A first copy begins anew.
+    pub fn reset_copied(&self, table: usize) {
+        self.tables[table].rows_copied.store(0, Relaxed);
+    }
+
     /// A source transaction reached the end of a stage.
     pub fn lag(&self, _stage: Stage, _lag: Duration) {}
 
