@@ -150,7 +150,11 @@ async fn look(survey: &mut Survey<'_>, source: Option<Client>, target: Option<Cl
         Ok(found) => survey.target = Some(found),
         Err(error) => survey.seen.push(Finding::error("target.unreadable", "target", told(&error))),
     }
-    let (Some(source), Some(_), Some(_)) = (source, &survey.source, &survey.target) else { return };
+    let (Some(source), Some(_), Some(found)) = (source, &survey.source, &survey.target) else { return };
+    // Expressions are tried on a temporary table; that there can be none is a finding of its own.
+    if !found.server.may_make_temporary || found.server.in_recovery {
+        return;
+    }
     if let Err(error) = Box::pin(compile(survey, &source, &mut target)).await {
         survey.seen.push(Finding::error("target.unreadable", "target", told(&error)));
     }
