@@ -28,8 +28,7 @@ mod table;
 mod target;
 mod transaction;
 
-pub use broker::{Broker, Topic};
-pub use log::topics;
+pub use broker::{Broker, partitions};
 pub use plan::{Object, Plan, PlannedStatement, PlannedTable, plan};
 pub use rules::{Compiled, compile_all, expand};
 pub use survey::{Survey, survey};
@@ -38,7 +37,7 @@ use crate::config::Connector;
 use crate::finding::Finding;
 
 /// Every check, in the order of reading: a later one often follows from an earlier one.
-const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 24] = [
+const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 29] = [
     source::version,
     source::standby,
     source::identity,
@@ -62,6 +61,11 @@ const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 24] = [
     access::target,
     table::entries,
     table::sources,
+    log::settings,
+    log::reachable,
+    log::names,
+    log::topics,
+    log::one_partition,
     carried::left_behind,
 ];
 

@@ -1,10 +1,12 @@
 //! What `prepare` and `run` will do: the objects, per table its SQL, and what is left to a person.
 
+use super::broker::partitions;
 use super::survey::OwnSchema;
 use super::{Survey, statement, survey};
 use crate::catalog::Sequence;
 use crate::change::TableName;
 use crate::config::Connector;
+use crate::event::control_topic;
 use crate::finding::{Finding, Remedy};
 use crate::mapping::{Kind, TablePlan};
 use crate::pg::quote;
@@ -78,7 +80,7 @@ pub async fn plan(connector: &Connector) -> Plan {
             action: if schema_there { "keep" } else { "make" },
             sql: (!schema_there).then(|| "CREATE SCHEMA tablelift".to_owned()),
         },
-        topics: Vec::new(),
+        topics: topics(&survey),
         tables: tables(&survey),
         setval: setval(&survey),
         findings: survey.findings(),
@@ -113,6 +115,23 @@ fn publications(survey: &Survey<'_>) -> Vec<Object> {
             Some(_) => ("alter", Some(add_sql(&name, &missing))),
         };
         objects.push(Object { name, action, sql });
+    }
+    objects
+}
+
+/// The tables' topics and the control topic, each with its partitions.
+fn topics(survey: &Survey<'_>) -> Vec<Object> {
+    let (Some(kafka), Some(broker)) = (survey.connector.kafka(), &survey.broker) else { return Vec::new() };
+    let object = |name: &str, count: i32| {
+        let there = broker.topics.iter().any(|topic| topic.name == name);
+        let what = format!("{name}, {count} partition{}", if count == 1 { "" } else { "s" });
+        Object { name: what, action: if there { "keep" } else { "make" }, sql: None }
+    };
+    let mut objects = vec![object(&control_topic(&kafka.topic_prefix), 1)];
+    for (table, name) in broker.names.as_ref().into_iter().flatten() {
+        let plans = survey.compiled.iter().filter_map(|one| one.plan.as_ref().ok()).filter(|plan| &plan.source == table);
+        let count = plans.map(|plan| partitions(plan, kafka)).min().unwrap_or(kafka.partitions);
+        objects.push(object(name, count));
     }
     objects
 }

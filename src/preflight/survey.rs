@@ -1,5 +1,6 @@
 //! Everything that the checks read, looked at once.
 
+use super::broker::{self, Broker};
 use super::rules::{Compiled, compile_all, expand};
 use super::{pooler, proposal, session, statement};
 use crate::catalog::{
@@ -14,6 +15,7 @@ use crate::pg::{self, ConnectError, Connected, chain};
 use crate::source::{
     Connection, Publication, ServerFacts, SlotFacts, SlotName, SourceError, publication, server_facts, slot_facts,
 };
+use crate::store::checkpoint::Waiting;
 use crate::store::connector::ConnectorRecord;
 use crate::store::{self, StoreError, table_state};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,8 @@ pub struct Survey<'a> {
     pub target: Option<Target>,
     /// Patterns expanded, where the source could be looked at.
     pub rules: Vec<Rule>,
+    /// Where the log is Kafka.
+    pub broker: Option<Broker>,
     /// One per rule, where both sides could be looked at.
     pub compiled: Vec<Compiled>,
     /// What is already known to be wrong.
@@ -66,6 +70,8 @@ pub struct Target {
     pub recorded: BTreeSet<TableName>,
     /// Target tables that another connector writes to.
     pub others: BTreeMap<TableName, String>,
+    /// What is recorded of Kafka's partitions.
+    pub waiting: Vec<Waiting>,
 }
 
 /// Schema `tablelift`.
@@ -94,8 +100,15 @@ enum Blind {
 /// Looks at both sides.
 pub async fn survey(connector: &Connector) -> Survey<'_> {
     let name = connector.object_name();
-    let mut survey =
-        Survey { connector, source: None, target: None, rules: connector.tables.clone(), compiled: Vec::new(), seen: Vec::new() };
+    let mut survey = Survey {
+        connector,
+        source: None,
+        target: None,
+        broker: None,
+        rules: connector.tables.clone(),
+        compiled: Vec::new(),
+        seen: Vec::new(),
+    };
     let opened = tokio::join!(
         pg::connect(&connector.source.endpoint, &name),
         pg::connect(&connector.target.endpoint, &name),
@@ -113,12 +126,28 @@ pub async fn survey(connector: &Connector) -> Survey<'_> {
     };
     let (source, target) = (client(source), client(target));
     Box::pin(session::beside(drivers, look(&mut survey, source, target))).await;
+    if let Some(kafka) = connector.kafka() {
+        let mut tables: Vec<TableName> = survey.rules.iter().map(|rule| rule.source.clone()).collect();
+        tables.sort();
+        tables.dedup();
+        let waiting = survey.target.as_ref().map(|target| target.waiting.as_slice()).unwrap_or_default();
+        survey.broker = Some(Box::pin(broker::look(kafka, &tables, waiting)).await);
+    }
     survey
 }
 
 fn take(opened: Result<Connected, ConnectError>, side: &'static str, seen: &mut Vec<Finding>) -> Option<Connected> {
     let code = if side == "source" { "source.unreachable" } else { "target.unreachable" };
     opened.map_err(|error| seen.push(unreachable(code, side, &error))).ok()
+}
+
+/// An error of ours as a finding; its message ends with its hint, where it has one.
+pub(super) fn told(code: &'static str, subject: &str, error: &dyn Error) -> Finding {
+    let text = chain(error);
+    match text.split_once("\n  hint: ") {
+        Some((what, hint)) => Finding::error(code, subject, what).hint(hint),
+        None => Finding::error(code, subject, text),
+    }
 }
 
 pub(super) fn unreachable(code: &'static str, side: &str, error: &ConnectError) -> Finding {
@@ -142,13 +171,13 @@ async fn look(survey: &mut Survey<'_>, source: Option<Client>, target: Option<Cl
         let (rules, connector) = (&mut survey.rules, survey.connector);
         match Box::pin(look_at_source(connector, client, rules, &mut survey.seen)).await {
             Ok(found) => survey.source = Some(found),
-            Err(error) => survey.seen.push(Finding::error("source.unreadable", "source", told(&error))),
+            Err(error) => survey.seen.push(told("source.unreadable", "source", &error)),
         }
     }
     let Some(mut target) = target else { return };
     match Box::pin(look_at_target(survey.connector, &mut target, &survey.rules)).await {
         Ok(found) => survey.target = Some(found),
-        Err(error) => survey.seen.push(Finding::error("target.unreadable", "target", told(&error))),
+        Err(error) => survey.seen.push(told("target.unreadable", "target", &error)),
     }
     let (Some(source), Some(_), Some(found)) = (source, &survey.source, &survey.target) else { return };
     // Expressions are tried on a temporary table; that there can be none is a finding of its own.
@@ -156,12 +185,8 @@ async fn look(survey: &mut Survey<'_>, source: Option<Client>, target: Option<Cl
         return;
     }
     if let Err(error) = Box::pin(compile(survey, &source, &mut target)).await {
-        survey.seen.push(Finding::error("target.unreadable", "target", told(&error)));
+        survey.seen.push(told("target.unreadable", "target", &error));
     }
-}
-
-fn told(error: &(dyn Error + 'static)) -> String {
-    chain(error)
 }
 
 /// A table that somebody holds in ACCESS EXCLUSIVE mode is a finding, no reason to wait.
@@ -221,9 +246,11 @@ async fn look_at_target(connector: &Connector, client: &mut Client, rules: &[Rul
         record: None,
         recorded: BTreeSet::new(),
         others: BTreeMap::new(),
+        waiting: Vec::new(),
     };
     if target.own_schema == (OwnSchema::There { usable: true }) && store::schema::exists(client).await? {
         target.record = store::connector::read(client, &connector.name).await?;
+        target.waiting = store::checkpoint::waiting(client, &connector.name).await?;
         target.recorded = table_state::read(client, &connector.name).await?.into_iter().map(|state| state.target).collect();
         for name in names {
             if let Some(owner) = table_state::owner(client, &name).await?.filter(|owner| owner != &connector.name) {

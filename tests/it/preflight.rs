@@ -398,6 +398,41 @@ async fn entries_against_each_other() {
 }
 
 #[tokio::test]
+async fn topics_that_would_lose_events() {
+    use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+    let w = World::kafka("topics").await;
+    w.both("create table t (id int primary key, mail text); create table u (v text)").await;
+    w.target.batch("create unique index on t (mail)").await;
+    let entries = "[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.u'\ninsert_only = true";
+    w.connector(entries);
+    let found = check(&w).await;
+    assert_eq!(found.errors(), [""; 0], "{:#?}", found.0);
+    assert_eq!(found.0.iter().filter(|finding| finding["code"] == "log.one_partition").count(), 2);
+    let plan = w.cli("plan", &["--json"]).await.assert_code(0).json();
+    assert_eq!(plan["topics"][1]["name"], format!("{}.public.t, 1 partition", w.name));
+    let brokers = w.brokers.lock().unwrap().clone();
+    let config = rdkafka::ClientConfig::from_iter([("bootstrap.servers".to_owned(), brokers)]);
+    let admin: AdminClient<_> = config.create().unwrap();
+    let (t, control) = (w.topic("public.t"), w.topic("tablelift"));
+    let bad = NewTopic::new(&t, 3, TopicReplication::Fixed(1));
+    let bad = bad.set("cleanup.policy", "compact").set("retention.ms", "60000").set("unclean.leader.election.enable", "true");
+    let control = NewTopic::new(&control, 2, TopicReplication::Fixed(1));
+    admin.create_topics([&bad, &control], &AdminOptions::new()).await.unwrap();
+    let found = check(&w).await;
+    let mut errors = found.errors();
+    errors.sort_unstable();
+    let expected =
+        ["log.compaction", "log.control_partitions", "log.control_retention", "log.partitions", "log.unclean_election"];
+    assert_eq!(errors, expected);
+    assert!(found.has("log.retention") && found.has("log.one_replica"));
+    w.connector_with(|f| f.log += "[log.kafka]\n\"linger.sm\" = \"5\"\n", entries);
+    assert_eq!(check(&w).await.errors(), ["log.setting"]);
+    *w.brokers.lock().unwrap() = "127.0.0.1:1".into();
+    w.connector(entries);
+    assert_eq!(check(&w).await.errors(), ["log.unreachable"]);
+}
+
+#[tokio::test]
 async fn a_standby_is_told() {
     let cluster = Cluster::start(&[]).await;
     let primary = cluster.db("one").await;
