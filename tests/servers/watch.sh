@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# watch.sh DIR     waits until its stdin is closed, which happens when the process that holds the other end is gone, however it went;
-# then ends what was started in DIR, and removes it. So nothing outlives a test run or a demo. DIR is a private folder with a name
+# watch.sh DIR [PID]     waits until its stdin is closed, which happens when the process that holds the other end is gone, however it
+# went (or until PID is gone); then ends what was started in DIR, and removes it. So nothing outlives a test run or a demo. DIR is a private folder with a name
 # that occurs once: a process with an argument below it (a cluster, a broker, a daemon with its file) is one of ours.
 set -u
 dir=${1:?folder}
 trap '' INT TERM HUP
-cat >/dev/null
+if [ $# -gt 1 ]; then tail --pid="$2" -f /dev/null; else cat >/dev/null; fi
 ours() {
   local file pid
   for file in /proc/[0-9]*/cmdline; do
