@@ -1,11 +1,23 @@
 //! One table's rule and the shapes of both tables, compiled once into an immutable `TablePlan` with its SQL texts.
 //!
-//! Promises: pure; the same rule and shapes always give the same plan.
+//! Promises: pure; the same rule and shapes always give the same plan, or all findings that stand against it.
 //! Will not: connect to anything, or parse SQL beyond a bare column name and a cast. What an expression uses, and of which
-//! type it is, PostgreSQL itself is asked by whoever compiles.
+//! type it is, PostgreSQL itself is asked by whoever compiles (`Facts`).
 
+mod bind;
+mod compile;
+mod expression;
+mod facts;
+mod key;
+mod plan;
 mod rule;
 mod shape;
+mod sql;
 
+pub use bind::{Binding, Misfit};
+pub use compile::compile;
+pub use facts::{ExpressionFacts, Facts};
+pub use plan::{Filter, Input, KeyText, Kind, Output, TablePlan, Wire};
 pub use rule::{Ignore, OnNewColumn, Rule};
 pub use shape::{SourceColumn, SourceShape, TargetColumn, TargetShape, UniqueKey};
+pub use sql::{NotSupplied, Partial, Statement};

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceColumn {
     pub name: String,
-    /// As `format_type` prints it, schema-qualified where needed: SQL that can be used as it stands.
+    /// `format_type(oid, typmod)`, schema-qualified where needed: SQL that can be used as it stands.
     pub type_name: String,
+    /// `format_type(oid, -1)`: without length or precision, so that a cast to it never cuts a value.
+    pub type_base: String,
     pub type_oid: u32,
     /// `pg_type.typtype`: `b` base, `d` domain, `e` enum, `c` composite, `r` range, `m` multirange.
     pub type_kind: char,
@@ -43,6 +45,8 @@ pub struct SourceShape {
 pub struct TargetColumn {
     pub name: String,
     pub type_name: String,
+    /// `format_type(oid, -1)`.
+    pub type_base: String,
     pub type_oid: u32,
     pub type_kind: char,
     pub type_category: char,
