@@ -155,9 +155,9 @@ const BANS: &[Ban] = &[
         cure: "only `config` reads the environment: make it a value of the connector",
     },
     Ban {
-        words: &["process::exit", "ExitCode", "process::abort"],
+        words: &["process::exit", "process::abort"],
         allowed: |file| file.path == "src/main.rs",
-        cure: "only `main.rs` exits: return the outcome",
+        cure: "only `main.rs` exits: return the status to it",
     },
     Ban {
         words: &["tokio::spawn", "task::spawn", "JoinSet", "spawn_local"],
