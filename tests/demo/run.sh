@@ -17,7 +17,7 @@ dir=$(private_dir demo); chmod 755 "$dir"
 finish() { # everything that runs in the demo's folder ends, and the folder goes
   local status=$?
   trap '' INT TERM
-  [ -z "${daemon:-}" ] || { kill -9 "$daemon"; wait "$daemon"; } 2>/dev/null
+  [ -z "${daemon:-}" ] || { kill -9 "$daemon"; wait "$daemon"; } 2>/dev/null || true
   "$SERVERS/watch.sh" "$dir" </dev/null
   [ $status = 0 ] || printf '\n%s\n' "the demo FAILED (status $status); its servers are stopped and its folder is removed" >&2
   exit $status
