@@ -1,3 +1,7 @@
-//! The binary: parse, load, run, print, exit code.
+//! The binary: everything is in the library's `cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tablelift::cli::main()
+}

@@ -46,6 +46,15 @@ pub struct Change {
 }
 
 impl Change {
+    /// Gives the rows memory of their own.
+    pub fn detach(&mut self) {
+        match &mut self.before {
+            Before::Absent => {}
+            Before::Key(row) | Before::Full(row) => *row = row.detached(),
+        }
+        self.after = self.after.as_ref().map(Row::detached);
+    }
+
     /// Size in memory, in bytes, about.
     pub fn weight(&self) -> usize {
         96 + self.before.row().map_or(0, Row::weight) + self.after.as_ref().map_or(0, Row::weight)

@@ -51,6 +51,11 @@ impl Row {
         Cells { rest: &self.0[2..] }
     }
 
+    /// One cell; walks over those before it.
+    pub fn cell(&self, at: usize) -> Option<Cell<'_>> {
+        self.cells().nth(at)
+    }
+
     pub fn has_unchanged(&self) -> bool {
         self.cells().any(|cell| cell == Cell::Unchanged)
     }

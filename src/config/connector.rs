@@ -1,5 +1,6 @@
 //! The connector file as run: every value checked.
 
+use super::Pattern;
 use crate::mapping::Rule;
 use crate::pg::Endpoint;
 use std::{net::SocketAddr, path::PathBuf};
@@ -65,18 +66,6 @@ impl std::fmt::Debug for Kafka {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Kafka").field("brokers", &self.brokers).field("topic_prefix", &self.topic_prefix).finish_non_exhaustive()
     }
-}
-
-/// A `[[table]]` whose names hold `*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
-    pub source_schema: String,
-    pub source_name: String,
-    /// `*` keeps the name.
-    pub target_schema: String,
-    pub target_name: String,
-    /// Schema and name, each may hold `*`.
-    pub exclude: Vec<(String, String)>,
 }
 
 impl Connector {

@@ -62,6 +62,11 @@ impl TablePlan {
 }
 
 impl Binding {
+    /// The row's column that holds an input.
+    pub fn column(&self, input: usize) -> usize {
+        self.columns[input]
+    }
+
     /// The plan's input cells of a row, in the order of the inputs, into `out`.
     pub fn cells<'a>(&self, row: &'a Row, out: &mut Vec<Cell<'a>>) {
         out.clear();

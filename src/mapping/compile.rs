@@ -47,6 +47,7 @@ pub fn compile(rule: &Rule, source: &SourceShape, target: &TargetShape, facts: &
         source: rule.source.clone(),
         target: rule.target.clone(),
         kind,
+        partitioned: source.kind == 'p',
         secondary_uniques: target.uniques.iter().any(|unique| unique.exclusion || !is_key(&unique.columns)),
         known_columns: source.columns.iter().map(|column| column.name.clone()).collect(),
         fingerprint: fingerprint(rule),

@@ -80,6 +80,8 @@ pub struct TablePlan {
     pub source: TableName,
     pub target: TableName,
     pub kind: Kind,
+    /// The source table is partitioned: its rows are in its partitions.
+    pub partitioned: bool,
     pub inputs: Vec<Input>,
     pub outputs: Vec<Output>,
     /// Inputs that make the source's key, in its order. Empty unless `Keyed`.

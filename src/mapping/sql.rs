@@ -3,7 +3,7 @@
 //!
 //! The user's expressions are evaluated over a subselect named `src` that has the source's column names and nothing else.
 
-use super::{Kind, TablePlan, Wire};
+use super::{KeyText, Kind, TablePlan, Wire};
 use crate::pg::quote;
 
 /// Inputs that are `Unchanged`: indexes, ascending.
@@ -133,7 +133,8 @@ impl TablePlan {
         let sets: Vec<String> = self
             .outputs
             .iter()
-            .filter(|output| !output.key)
+            // equal keys may differ in text (numeric 1.0 and 1.00): then the key is set as well
+            .filter(|output| !output.key || self.key_text != KeyText::Exact)
             .map(|output| format!("{0} = excluded.{0}", quote::ident(&output.column)))
             .collect();
         let keys: Vec<String> = self.key_outputs().map(|output| quote::ident(&output.column)).collect();

@@ -4,9 +4,21 @@
 //! a value's text form is the same everywhere (`SESSION_SETTINGS`).
 //! Will not: know a mapping or a position.
 
+mod attempts;
 mod connect;
+mod connect_error;
 mod endpoint;
+mod fate;
 pub mod quote;
+mod server_error;
+mod settings;
+mod socket;
+mod tls;
 
-pub use connect::{ConnectError, Connected, Transport, connect, open_transport};
-pub use endpoint::{Endpoint, Host, SslMode, TargetSession};
+pub use attempts::{Attempts, Opened};
+pub use connect::{Connected, Driver, Transport, connect, open_transport};
+pub use connect_error::{CertificateUse, ConnectError, Step, chain};
+pub use endpoint::{DEFAULT_PORT, Endpoint, Host, NotOneOf, SslMode, TargetSession};
+pub use fate::{fate_of, fate_of_sqlstate};
+pub use server_error::ServerError;
+pub use settings::SESSION_SETTINGS;

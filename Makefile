@@ -1,0 +1,41 @@
+# Each target prints what it does. What stands behind them lies under tests/: the top level is kept for what a visitor looks for
+# (Cargo.toml src/ connectors/ docker/ tests/ deploy/ README.md), and a demo that proves equality is a test.
+SHELL := /bin/bash
+# Integration tests mostly wait for servers, so more of them at a time than there are cores.
+export RUST_TEST_THREADS ?= 6
+
+.PHONY: help demo test bench lint clean packages
+help:
+	@echo "make demo    two PostgreSQL servers, live traffic, tables lifted, two SIGKILLs, equality proven (DEMO_LOG=kafka: through a broker)"
+	@echo "make test    rustfmt, clippy, doc links, then every test on real PostgreSQL and Kafka that it starts itself"
+	@echo "make bench   the figures, side by side with native replication and the peers that are found, into BENCHMARKS.md"
+	@echo "make lint    rustfmt, clippy, doc links"
+	@echo "make clean   removes what was built and fetched"
+
+demo: packages
+	@echo "== demo: tests/demo/run.sh"
+	@tests/demo/run.sh
+
+test: packages lint
+	@echo "== tests: unit, tidy, property, integration on servers of their own"
+	@tests/servers/kafka.sh fetch
+	cargo test
+
+bench: packages
+	@echo "== bench: tests/bench/run.sh"
+	@tests/bench/run.sh
+
+lint:
+	@echo "== rustfmt, clippy with warnings denied, doc links"
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+clean:
+	@echo "== removing target/ and .tools/"
+	cargo clean
+	rm -rf .tools
+
+packages:
+	@echo "== packages: PostgreSQL, Java and Maven for the broker, what the build needs; only what is missing"
+	@tests/servers/packages.sh

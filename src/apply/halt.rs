@@ -1,0 +1,64 @@
+//! Why a table stands still, in words, and what to do.
+
+use crate::change::Position;
+use crate::mapping::{Misfit, TablePlan};
+use crate::target::TargetError;
+
+/// A table stops at a change; the others go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt {
+    /// The plan's number.
+    pub plan: usize,
+    /// The first change that the target lacks.
+    pub position: Position,
+    pub because: String,
+    pub hint: String,
+}
+
+impl Halt {
+    /// A change that the target refuses.
+    pub fn refused(number: usize, plan: &TablePlan, position: Position, error: &TargetError) -> Self {
+        let hint = match error {
+            TargetError::NotSupplied { .. } => format!(
+                "let the source send old rows whole: ALTER TABLE {} REPLICA IDENTITY FULL; then copy this table anew",
+                crate::pg::quote::table(&plan.source)
+            ),
+            TargetError::MissingBase { .. } => {
+                "a row of this table was removed or never copied: somebody else writes to the target; copy this table anew".to_owned()
+            }
+            _ => "cure the target table (or the source row), and it goes on by itself within 30 s; SIGHUP or a restart tries at once".to_owned(),
+        };
+        Self { plan: number, position, because: error.without_values(), hint }
+    }
+
+    /// The source table no longer fits the plan.
+    pub fn misfit(number: usize, plan: &TablePlan, position: Position, misfits: &[Misfit]) -> Self {
+        let because = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let fresh: Vec<String> = misfits
+            .iter()
+            .filter_map(|misfit| if let Misfit::New(name) = misfit { Some(format!("{name:?}")) } else { None })
+            .collect();
+        let hint = if fresh.len() == misfits.len() {
+            format!(
+                "write `ignore = [{}]` in the entry of `{}`, or add the column to `{}` (and copy the table anew if it has a default); \
+                 then send SIGHUP or restart",
+                fresh.join(", "),
+                plan.source,
+                plan.target
+            )
+        } else {
+            format!("change the target and the entry of `{}` to fit, then copy this table anew", plan.source)
+        };
+        Self { plan: number, position, because, hint }
+    }
+
+    /// An insert-only table was updated.
+    pub fn not_only_inserted(number: usize, position: Position) -> Self {
+        Self {
+            plan: number,
+            position,
+            because: "the table is `insert_only`, and the source sent an UPDATE or DELETE".to_owned(),
+            hint: "remove `insert_only` after ALTER TABLE ... REPLICA IDENTITY FULL, then copy this table anew".to_owned(),
+        }
+    }
+}

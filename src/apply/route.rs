@@ -1,0 +1,46 @@
+//! Which plans a source table's changes belong to, and where their inputs stand in its rows.
+
+use crate::change::{Change, Table};
+use crate::mapping::{Binding, Misfit, TablePlan};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// One change for one plan.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The plan's number.
+    pub plan: usize,
+    pub change: Change,
+    /// Or why the stream's table does not fit the plan any more.
+    pub binding: Result<Arc<Binding>, Arc<Vec<Misfit>>>,
+}
+
+type Bound = (usize, Result<Arc<Binding>, Arc<Vec<Misfit>>>);
+
+/// Routes by relation id, renewed with each shape that the stream announces.
+#[derive(Default)]
+pub struct Routes {
+    by_relation: HashMap<u32, Vec<Bound>>,
+}
+
+impl Routes {
+    /// Takes note of a table's shape.
+    pub fn shape(&mut self, plans: &[TablePlan], table: &Table) {
+        let mine = plans.iter().enumerate().filter(|(_, plan)| plan.source == table.name);
+        let bound = mine.map(|(number, plan)| (number, plan.bind(table).map(Arc::new).map_err(Arc::new))).collect();
+        self.by_relation.insert(table.relation_id, bound);
+    }
+
+    /// Adds the change to `out`, once per plan. A table that no plan names adds nothing.
+    pub fn route(&self, change: Change, out: &mut Vec<Item>) {
+        let Some(bound) = self.by_relation.get(&change.table.relation_id) else { return };
+        if let Some(((plan, binding), others)) = bound.split_last() {
+            out.extend(others.iter().map(|(plan, binding)| Item {
+                plan: *plan,
+                change: change.clone(),
+                binding: binding.clone(),
+            }));
+            out.push(Item { plan: *plan, change, binding: binding.clone() });
+        }
+    }
+}

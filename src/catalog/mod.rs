@@ -1,0 +1,65 @@
+//! What PostgreSQL's catalogs say: shapes of tables, what a pattern can name, facts of a server, and what an SQL expression is.
+//! Any PostgreSQL from 13 to 18, over an ordinary session.
+//!
+//! Promises: reads only; what has to be tried (an expression, a statement, a table to be made) is tried inside a transaction
+//! that is rolled back. Many tables cost one query, not one each. Answers do not depend on the session's `search_path`.
+//! Will not: judge. What is wrong with these facts is for `preflight`, what follows from them for `mapping`.
+
+mod access;
+mod blocker;
+mod error;
+mod inventory;
+mod partition;
+mod publication;
+mod relation;
+mod rule;
+mod scratch;
+mod server;
+mod source;
+mod target;
+
+pub use access::{Access, access};
+pub use blocker::{Blocker, Holder, blockers};
+pub use error::{CatalogError, SqlError};
+pub use inventory::{Inventory, Sequence, inventory};
+pub use partition::{Leaf, leaves};
+pub use publication::{Member, Publication, publications};
+pub use relation::{LeftOut, Relation, relations};
+pub use rule::{Refused, inputs, rule_facts};
+pub use scratch::{Answers, Declared, Scratch, expression_facts};
+pub use server::{Platform, Server, Slot, server};
+pub use source::source_shapes;
+pub use target::target_shapes;
+
+use crate::change::TableName;
+
+/// SQL: the name of the type `t` (an alias of `pg_type`) with the modifier `modifier`, as SQL that can be used as it stands.
+/// `format_type` leaves the schema away where the session's `search_path` finds the type; here only `pg_catalog`'s go without.
+fn type_name(t: &str, modifier: &str) -> String {
+    format!(
+        "(SELECT CASE WHEN e.typnamespace <> 'pg_catalog'::regnamespace AND pg_type_is_visible(e.oid)
+                      THEN e.typnamespace::regnamespace::text || '.' ELSE '' END || format_type({t}.oid, {modifier})
+            FROM pg_type e
+           WHERE e.oid = CASE WHEN {t}.typelem <> 0 AND {t}.typcategory = 'A' THEN {t}.typelem ELSE {t}.oid END)"
+    )
+}
+
+/// SQL: the key columns of the index `i` (an alias of `pg_index`) in its order, expressions and INCLUDE columns left out.
+fn index_columns(i: &str) -> String {
+    format!(
+        "array(SELECT a.attname::text
+                 FROM unnest({i}.indkey) WITH ORDINALITY AS k(attnum, at)
+                 JOIN pg_attribute a ON a.attrelid = {i}.indrelid AND a.attnum = k.attnum
+                WHERE k.at <= {i}.indnkeyatts ORDER BY k.at)"
+    )
+}
+
+/// Names as two arrays, for `unnest($1::text[], $2::text[])`.
+fn split(names: &[TableName]) -> (Vec<&str>, Vec<&str>) {
+    names.iter().map(|name| (name.schema.as_str(), name.name.as_str())).unzip()
+}
+
+/// The catalog's one-letter codes come as text: `"char"` has no form that every driver agrees on.
+fn letter(row: &tokio_postgres::Row, at: usize) -> Result<char, tokio_postgres::Error> {
+    Ok(row.try_get::<_, &str>(at)?.chars().next().unwrap_or(' '))
+}

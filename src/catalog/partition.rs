@@ -1,0 +1,56 @@
+//! Partition trees: what an UPDATE tells of the old row is up to each leaf, not to the root.
+
+use super::{CatalogError, letter, split};
+use crate::change::TableName;
+use std::collections::BTreeMap;
+use tokio_postgres::GenericClient;
+
+/// A partition that holds rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    pub name: TableName,
+    /// `pg_class.relkind`: `r` ordinary, `f` foreign, whose changes are in no WAL of ours.
+    pub kind: char,
+    pub unlogged: bool,
+    /// `pg_class.relreplident`: `d`, `n`, `f`, `i`.
+    pub identity: char,
+    /// The columns that its identity tells of an old row, in alphabetical order; FULL: empty.
+    pub identity_columns: Vec<String>,
+}
+
+const LEAVES: &str = "
+    SELECT n.nspname::text, c.relname::text, ln.nspname::text, leaf.relname::text, leaf.relkind::text,
+           leaf.relpersistence::text, leaf.relreplident::text,
+           array(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid
+                  WHERE i.indrelid = leaf.oid AND i.indisvalid AND i.indimmediate
+                    AND (leaf.relreplident = 'd' AND i.indisprimary OR leaf.relreplident = 'i' AND i.indisreplident)
+                    AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1]) ORDER BY 1)
+      FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
+      JOIN pg_namespace n ON n.nspname = wanted.schema
+      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind = 'p'
+     CROSS JOIN LATERAL pg_partition_tree(c.oid) AS tree
+      JOIN pg_class leaf ON leaf.oid = tree.relid
+      JOIN pg_namespace ln ON ln.oid = leaf.relnamespace
+     WHERE tree.isleaf AND leaf.oid <> c.oid
+     ORDER BY 3, 4";
+
+/// The leaves of those of `names` that are partitioned tables.
+///
+/// # Errors
+/// The query failed.
+pub async fn leaves(client: &impl GenericClient, names: &[TableName]) -> Result<BTreeMap<TableName, Vec<Leaf>>, CatalogError> {
+    let (schemas, tables) = split(names);
+    let mut found: BTreeMap<TableName, Vec<Leaf>> = BTreeMap::new();
+    for row in client.query(LEAVES, &[&schemas, &tables]).await? {
+        let leaf = Leaf {
+            name: TableName::new(row.try_get::<_, String>(2)?, row.try_get::<_, String>(3)?),
+            kind: letter(&row, 4)?,
+            unlogged: letter(&row, 5)? == 'u',
+            identity: letter(&row, 6)?,
+            identity_columns: row.try_get(7)?,
+        };
+        let root = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
+        found.entry(root).or_default().push(leaf);
+    }
+    Ok(found)
+}

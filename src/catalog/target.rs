@@ -1,0 +1,117 @@
+//! Target tables as their catalog describes them.
+
+use super::{CatalogError, index_columns, letter, split, type_name};
+use crate::change::TableName;
+use crate::mapping::{TargetColumn, TargetShape, UniqueKey};
+use std::collections::BTreeMap;
+use tokio_postgres::{GenericClient, Row};
+
+/// The shapes of those of `names` that are ordinary or partitioned tables.
+///
+/// `foreign_keys_out` are constraint names, `foreign_keys_in` are `schema.table.constraint` of the referring tables. A unique
+/// index that is not valid (yet) can still conflict, so it is there, marked like a partial one: nothing for `ON CONFLICT`.
+///
+/// # Errors
+/// A query failed.
+pub async fn target_shapes(
+    client: &impl GenericClient,
+    names: &[TableName],
+) -> Result<BTreeMap<TableName, TargetShape>, CatalogError> {
+    let (schemas, tables) = split(names);
+    let mut shapes = BTreeMap::new();
+    for row in client.query(TABLES, &[&schemas, &tables]).await? {
+        let shape = shape(&row)?;
+        shapes.insert(shape.oid, shape);
+    }
+    let oids: Vec<u32> = shapes.keys().copied().collect();
+    for row in client.query(&columns_sql(), &[&oids]).await? {
+        if let Some(shape) = shapes.get_mut(&row.try_get(0)?) {
+            shape.columns.push(column(&row)?);
+        }
+    }
+    for row in client.query(&uniques_sql(), &[&oids]).await? {
+        if let Some(shape) = shapes.get_mut(&row.try_get(0)?) {
+            shape.uniques.push(unique(&row)?);
+        }
+    }
+    Ok(shapes.into_values().map(|shape| (shape.name.clone(), shape)).collect())
+}
+
+/// A foreign key of a partitioned table is inherited by each partition (`conparentid`): only the one that was declared counts.
+const TABLES: &str = "
+    SELECT n.nspname::text, c.relname::text, c.oid, c.relkind::text,
+           array(SELECT k.conname::text FROM pg_constraint k
+                  WHERE k.conrelid = c.oid AND k.contype = 'f' ORDER BY k.conname),
+           array(SELECT format('%s.%s.%s', rn.nspname, rc.relname, k.conname)
+                   FROM pg_constraint k
+                   JOIN pg_class rc ON rc.oid = k.conrelid
+                   JOIN pg_namespace rn ON rn.oid = rc.relnamespace
+                  WHERE k.confrelid = c.oid AND k.contype = 'f' AND k.conparentid = 0 ORDER BY 1)
+      FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
+      JOIN pg_namespace n ON n.nspname = wanted.schema
+      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')";
+
+fn shape(row: &Row) -> Result<TargetShape, tokio_postgres::Error> {
+    Ok(TargetShape {
+        name: TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?),
+        oid: row.try_get(2)?,
+        kind: letter(row, 3)?,
+        columns: Vec::new(),
+        uniques: Vec::new(),
+        foreign_keys_out: row.try_get(4)?,
+        foreign_keys_in: row.try_get(5)?,
+    })
+}
+
+fn columns_sql() -> String {
+    let (full, base) = (type_name("t", "a.atttypmod"), type_name("t", "-1"));
+    format!(
+        "SELECT a.attrelid, a.attname::text, {full}, {base}, a.atttypid, t.typtype::text, t.typcategory::text,
+                a.attnotnull OR t.typnotnull, (a.atthasdef AND a.attgenerated = '') OR t.typdefault IS NOT NULL,
+                a.attgenerated <> '', a.attidentity::text
+           FROM pg_attribute a
+           JOIN pg_type t ON t.oid = a.atttypid
+          WHERE a.attrelid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped
+          ORDER BY a.attrelid, a.attnum"
+    )
+}
+
+fn column(row: &Row) -> Result<TargetColumn, tokio_postgres::Error> {
+    let identity = letter(row, 10)?;
+    Ok(TargetColumn {
+        name: row.try_get(1)?,
+        type_name: row.try_get(2)?,
+        type_base: row.try_get(3)?,
+        type_oid: row.try_get(4)?,
+        type_kind: letter(row, 5)?,
+        type_category: letter(row, 6)?,
+        not_null: row.try_get(7)?,
+        has_default: row.try_get::<_, bool>(8)? || identity != ' ',
+        generated: row.try_get(9)?,
+        identity_always: identity == 'a',
+        identity: identity != ' ',
+    })
+}
+
+fn uniques_sql() -> String {
+    let columns = index_columns("i");
+    format!(
+        "SELECT i.indrelid, x.relname::text, {columns}, i.indisprimary, NOT i.indimmediate,
+                NOT i.indisvalid OR i.indpred IS NOT NULL OR i.indexprs IS NOT NULL, i.indisexclusion
+           FROM pg_index i
+           JOIN pg_class x ON x.oid = i.indexrelid
+          WHERE i.indrelid = ANY($1) AND (i.indisunique OR i.indisexclusion) AND i.indislive
+          ORDER BY i.indrelid, i.indisprimary DESC, x.relname"
+    )
+}
+
+fn unique(row: &Row) -> Result<UniqueKey, tokio_postgres::Error> {
+    Ok(UniqueKey {
+        name: row.try_get(1)?,
+        columns: row.try_get(2)?,
+        primary: row.try_get(3)?,
+        deferrable: row.try_get(4)?,
+        partial_or_expression: row.try_get(5)?,
+        exclusion: row.try_get(6)?,
+    })
+}

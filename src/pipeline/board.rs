@@ -1,0 +1,77 @@
+//! What the daemon knows of itself now, for `status`, the halted tables' next try, and `--endpos`.
+
+use crate::apply::Item;
+use crate::change::{EndLsn, Position, TableName};
+use crate::store::table_state::Halted;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use tokio::sync::watch;
+
+/// How far the target is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub position: Position,
+    pub end: EndLsn,
+    /// The target is the source at `position`.
+    pub consistent: bool,
+}
+
+/// A halted table and the change that halted it, if we still have it.
+#[derive(Clone, Debug)]
+pub struct HaltedTable {
+    pub halted: Halted,
+    pub failed: Option<Item>,
+}
+
+/// Shared by the tasks of a run.
+pub struct Board {
+    progress: watch::Sender<Progress>,
+    halted: Mutex<BTreeMap<TableName, HaltedTable>>,
+    /// What a half waits for, in words.
+    waiting: Mutex<BTreeMap<String, String>>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self { progress: watch::Sender::default(), halted: Mutex::default(), waiting: Mutex::default() }
+    }
+}
+
+impl Board {
+    pub fn applied(&self, position: Position, end: EndLsn, consistent: bool) {
+        self.progress.send_replace(Progress { position, end, consistent });
+    }
+
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    pub fn halted(&self, target: &TableName, halted: Halted, failed: Option<Item>) {
+        lock(&self.halted).insert(target.clone(), HaltedTable { halted, failed });
+    }
+
+    pub fn resumed(&self, target: &TableName) {
+        lock(&self.halted).remove(target);
+    }
+
+    pub fn halted_tables(&self) -> BTreeMap<TableName, HaltedTable> {
+        lock(&self.halted).clone()
+    }
+
+    /// Says what `who` (a table, `source`, `target`) waits for; `None`: for nothing any more.
+    pub fn waits(&self, who: &str, what: Option<String>) {
+        let mut waiting = lock(&self.waiting);
+        match what {
+            Some(what) => waiting.insert(who.to_owned(), what),
+            None => waiting.remove(who),
+        };
+    }
+
+    pub fn waiting(&self) -> BTreeMap<String, String> {
+        lock(&self.waiting).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds the lock")
+}

@@ -1,0 +1,197 @@
+//! The first copy of one table, local log: under the snapshot of a temporary slot, in one target transaction with its record. What
+//! commits at or behind the slot's consistent point comes from the stream; an interrupted copy leaves nothing behind.
+
+use super::board::Board;
+use super::{PipelineError, Tasks, session};
+use crate::change::{CommitLsn, Position};
+use crate::config::{Connector, Triggers};
+use crate::mapping::TablePlan;
+use crate::pg::quote;
+use crate::source::{Connection, SlotKind, SlotName, SnapshotUse};
+use crate::store::table_state;
+use crate::target::TargetError;
+use crate::telemetry::Meter;
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio_postgres::Client;
+
+/// COPY data handed on at once, in bytes.
+const CHUNK: usize = 128 * 1024;
+
+/// Copies tables.
+pub struct Copier {
+    pub connector: Arc<Connector>,
+    pub incarnation: u32,
+    pub plans: Arc<Vec<TablePlan>>,
+    pub meter: Arc<Meter>,
+    pub board: Arc<Board>,
+}
+
+impl Copier {
+    /// Copies one table, whatever it takes: tries again while the world is away, and slowly while the table does not fit.
+    pub async fn copy(&self, number: usize) {
+        let plan = &self.plans[number];
+        let mut pause = Duration::from_millis(200);
+        loop {
+            let error = match self.attempt(number, plan).await {
+                Ok(rows) => {
+                    self.board.resumed(&plan.target);
+                    tracing::info!(table = %plan.target, rows, "copied");
+                    return;
+                }
+                Err(error) => error,
+            };
+            self.meter.reset_copied(number);
+            pause = if error.fate() == crate::fate::Fate::Retry {
+                self.meter.retry("copy");
+                tracing::warn!(table = %plan.target, error = %super::chain(&error), "the copy is tried again");
+                (pause * 2).min(Duration::from_secs(10))
+            } else {
+                self.halted(plan, &error).await;
+                Duration::from_secs(30)
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Says why, on the board and in the table's record, as far as that can be reached.
+    async fn halted(&self, plan: &TablePlan, error: &PipelineError) {
+        let because = match error {
+            PipelineError::Session(error) => error.without_values(),
+            other => super::chain(other),
+        };
+        let hint = "cure that, and the copy is tried again within 30 s; SIGHUP or a restart tries at once".to_owned();
+        tracing::error!(table = %plan.target, "the first copy halted: {because}\n  hint: {hint}");
+        let halted = table_state::Halted { because, hint };
+        let tasks = Tasks::default();
+        if let Ok(client) = session::open(&tasks, &self.connector.target.endpoint, &self.connector.object_name()).await {
+            table_state::halt(&client, &self.connector.name, &plan.target, None, &halted).await.ok();
+        }
+        self.board.halted(&plan.target, halted, None);
+    }
+
+    async fn attempt(&self, number: usize, plan: &TablePlan) -> Result<i64, PipelineError> {
+        let tasks = Tasks::default();
+        let name = self.connector.object_name();
+        let source = session::open(&tasks, &self.connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
+        let target = session::open(&tasks, &self.connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
+        let files = files(&source, plan).await?;
+        let mut stream = Connection::open(&self.connector.source.endpoint, &name, None).await.map_err(PipelineError::Source)?;
+        self.board.waits(&plan.target.to_string(), Some("the source's open transactions to end (slot creation)".to_owned()));
+        let slot = temporary_name(&name)?;
+        let made = stream.create_slot(&slot, SlotKind::Temporary, SnapshotUse::Export).await;
+        self.board.waits(&plan.target.to_string(), None);
+        let made = made?;
+        let snapshot = made.snapshot.clone().unwrap_or_default();
+        let open = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; SET LOCAL row_security = off;
+             SET LOCAL lock_timeout = '60s'; LOCK TABLE {} IN ACCESS SHARE MODE",
+            quote::literal(&snapshot),
+            quote::table(&plan.source)
+        );
+        source.batch_execute(&open).await.map_err(at_source)?;
+        if self::files(&source, plan).await? != files {
+            // TRUNCATE or a rewrite between snapshot and lock: the snapshot would see an empty table
+            return Err(PipelineError::Stream(crate::source::SourceError::Closed));
+        }
+        let rows = self.pour(number, plan, &source, &target).await?;
+        let from = Position::start_of(self.incarnation, CommitLsn(made.consistent_point.0));
+        table_state::copied(&target, &self.connector.name, &plan.target, from, rows).await?;
+        target.batch_execute("COMMIT").await.map_err(|source| refused(plan, source))?;
+        target.batch_execute(&format!("ANALYZE {}", quote::table(&plan.target))).await.ok();
+        Ok(rows)
+    }
+
+    /// All rows, into the target's open transaction.
+    async fn pour(&self, number: usize, plan: &TablePlan, source: &Client, target: &Client) -> Result<i64, PipelineError> {
+        let refused = |source| refused(plan, source);
+        if self.connector.target.triggers == Triggers::Off {
+            target.batch_execute("SET session_replication_role = replica").await.map_err(refused)?;
+        }
+        target.batch_execute("BEGIN").await.map_err(refused)?;
+        let into = quote::table(&plan.target);
+        let filled = format!("SELECT EXISTS (SELECT FROM {into})");
+        if target.query_one(&filled, &[]).await.map_err(refused)?.get(0) {
+            return Err(PipelineError::Belief {
+                what: format!("`{}` is not empty: the first copy would mix with the rows that are there", plan.target),
+                hint: "empty it, or run with --no-copy if it holds the source's rows already".to_owned(),
+            });
+        }
+        let straight = plan.straight() && !plan.outputs.is_empty();
+        let (columns, copy_in) = if straight {
+            let columns: Vec<usize> = plan.outputs.iter().filter_map(|output| output.plain).collect();
+            (columns, plan.sql(&crate::mapping::Statement::CopyIn).expect("a COPY needs nothing unchanged"))
+        } else {
+            let staging = format!("CREATE TEMP TABLE tablelift_staging ({}) ON COMMIT DROP", plan.staging_columns());
+            target.batch_execute(&staging).await.map_err(refused)?;
+            ((0..plan.inputs.len()).collect(), "COPY pg_temp.tablelift_staging FROM STDIN".to_owned())
+        };
+        let names: Vec<String> = columns.iter().map(|&input| quote::ident(&plan.inputs[input].name)).collect();
+        let only = if plan.partitioned { "" } else { "ONLY " };
+        let copy_out = format!("COPY (SELECT {} FROM {only}{}) TO STDOUT", names.join(", "), quote::table(&plan.source));
+        let rows = self.pipe(number, plan, (source, &copy_out), (target, &copy_in)).await?;
+        if straight {
+            return Ok(rows);
+        }
+        let sql = plan.insert_from("pg_temp.tablelift_staging");
+        let inserted = target.execute(&sql, &[]).await.map_err(refused)?;
+        Ok(i64::try_from(inserted).unwrap_or(i64::MAX))
+    }
+
+    async fn pipe(
+        &self,
+        number: usize,
+        plan: &TablePlan,
+        (source, copy_out): (&Client, &str),
+        (target, copy_in): (&Client, &str),
+    ) -> Result<i64, PipelineError> {
+        let refused = |source| refused(plan, source);
+        let rows = source.copy_out(copy_out).await.map_err(at_source)?;
+        let sink = target.copy_in::<_, Bytes>(copy_in).await.map_err(refused)?;
+        tokio::pin!(rows, sink);
+        let (mut chunk, mut count, mut counted) = (BytesMut::with_capacity(CHUNK * 2), 0_u64, 0_u64);
+        while let Some(row) = rows.next().await {
+            chunk.extend_from_slice(&row.map_err(at_source)?);
+            count += 1;
+            if chunk.len() >= CHUNK {
+                if sink.send(chunk.split().freeze()).await.is_err() {
+                    break; // the reason comes with `finish`
+                }
+                chunk.reserve(CHUNK * 2);
+                self.meter.copied(number, count - counted);
+                counted = count;
+            }
+        }
+        if !chunk.is_empty() {
+            sink.send(chunk.freeze()).await.ok();
+        }
+        sink.finish().await.map_err(refused)?;
+        self.meter.copied(number, count - counted);
+        Ok(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+}
+
+/// The files that hold the table's rows, of all its partitions: they change with TRUNCATE and with every rewrite.
+async fn files(source: &Client, plan: &TablePlan) -> Result<Vec<u32>, PipelineError> {
+    let sql = "SELECT coalesce(pg_catalog.pg_relation_filenode(relid), 0) FROM (SELECT $1::text::regclass AS relid
+               UNION SELECT relid FROM pg_catalog.pg_partition_tree($1::text::regclass)) AS tree ORDER BY 1";
+    let rows = source.query(sql, &[&quote::table(&plan.source)]).await.map_err(at_source)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+fn at_source(source: tokio_postgres::Error) -> PipelineError {
+    PipelineError::Query { side: "source", source }
+}
+
+fn refused(plan: &TablePlan, source: tokio_postgres::Error) -> PipelineError {
+    PipelineError::Session(TargetError::Refused { table: plan.target.clone(), source })
+}
+
+fn temporary_name(object: &str) -> Result<SlotName, PipelineError> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+    Ok(SlotName::new(format!("{}_copy_{}_{nth}", &object[..object.len().min(40)], std::process::id()))?)
+}

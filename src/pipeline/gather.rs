@@ -1,0 +1,110 @@
+//! Natural batching of the stream: take what is queued, up to a limit, and cut at a commit. So idle means low latency and load
+//! means large batches. Never half of a transaction, but where one alone is over the limit.
+
+use crate::apply::{Item, Routes};
+use crate::change::{CommitLsn, EndLsn, Feed, Position, UnixMicros};
+use crate::mapping::TablePlan;
+use crate::store::checkpoint::LocalMove;
+use std::sync::Arc;
+
+/// Changes that go to the target at once.
+const MAX_ITEMS: usize = 20_000;
+/// Bytes that they may pin.
+const MAX_WEIGHT: usize = 6 * 1024 * 1024;
+
+/// What goes to the target together.
+#[derive(Debug, Default)]
+pub struct Bundle {
+    pub items: Vec<Item>,
+    /// Commit times of the transactions that end in it.
+    pub commits: Vec<UnixMicros>,
+    /// It ends with a commit of the source.
+    pub complete: Option<LocalMove>,
+    /// Nothing is open, and the source has sent everything up to here.
+    pub idle: Option<EndLsn>,
+    /// Somebody waits for this place.
+    pub marked: bool,
+}
+
+/// The stream's changes that have not been handed on.
+pub struct Gatherer {
+    plans: Arc<Vec<TablePlan>>,
+    incarnation: u32,
+    routes: Routes,
+    bundle: Bundle,
+    /// So many of the items lie before the last commit.
+    boundary: usize,
+    weight: usize,
+    marked: bool,
+    open: Option<CommitLsn>,
+}
+
+impl Gatherer {
+    pub fn new(plans: Arc<Vec<TablePlan>>, incarnation: u32) -> Self {
+        let (routes, bundle) = (Routes::default(), Bundle::default());
+        Self { plans, incarnation, routes, bundle, boundary: 0, weight: 0, marked: false, open: None }
+    }
+
+    /// Takes one read's worth of the stream.
+    pub fn take(&mut self, feeds: Vec<Feed>) {
+        for feed in feeds {
+            self.feed(feed);
+        }
+    }
+
+    /// Changes are waiting, of a transaction whose end has not come yet.
+    pub fn holds_items(&self) -> bool {
+        !self.bundle.items.is_empty()
+    }
+
+    fn feed(&mut self, feed: Feed) {
+        match feed {
+            Feed::Shape(table) => self.routes.shape(&self.plans, &table),
+            Feed::Begin { commit, .. } => {
+                self.open = Some(commit);
+                self.bundle.idle = None;
+            }
+            Feed::Change(change) => {
+                let before = self.bundle.items.len();
+                let weight = change.weight();
+                self.routes.route(change, &mut self.bundle.items);
+                self.weight += weight * (self.bundle.items.len() - before);
+            }
+            Feed::Mark => self.marked = true,
+            Feed::Commit { commit, end, committed_at } => {
+                self.open = None;
+                self.boundary = self.bundle.items.len();
+                self.bundle.commits.push(committed_at);
+                self.bundle.marked |= std::mem::take(&mut self.marked);
+                let position = Position::new(self.incarnation, commit, u64::MAX);
+                self.bundle.complete = Some(LocalMove { position, end, committed_at });
+            }
+            Feed::Keepalive { end } => {
+                if self.open.is_none() {
+                    self.bundle.idle = Some(end);
+                }
+            }
+        }
+    }
+
+    /// No more fits.
+    pub fn is_full(&self) -> bool {
+        self.bundle.items.len() >= MAX_ITEMS || self.weight >= MAX_WEIGHT || self.bundle.commits.len() >= MAX_ITEMS
+    }
+
+    /// There is something to hand on.
+    pub fn is_ready(&self) -> bool {
+        self.bundle.complete.is_some() || self.bundle.idle.is_some() || self.is_full()
+    }
+
+    /// Up to the last commit; or, of one transaction over the limit, what is there.
+    pub fn cut(&mut self) -> Bundle {
+        let mut bundle = std::mem::take(&mut self.bundle);
+        if bundle.complete.is_some() && self.boundary < bundle.items.len() {
+            self.bundle.items = bundle.items.split_off(self.boundary);
+        }
+        self.weight = self.bundle.items.iter().map(|item| item.change.weight()).sum();
+        self.boundary = 0;
+        bundle
+    }
+}

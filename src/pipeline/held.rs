@@ -1,0 +1,58 @@
+//! Whether the target holds a place of the source's WAL, told from the databases alone.
+
+use super::PipelineError;
+use crate::change::{EndLsn, TableName};
+use crate::store::table_state::{Halted, TableState};
+use crate::store::watermark::Watermark;
+use crate::store::{self, checkpoint, table_state, watermark};
+use tokio_postgres::Client;
+
+/// How far the target is.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Everything that ends at or before it is in the target, of the tables that follow. `None`: nothing was recorded yet.
+    pub end: Option<EndLsn>,
+    pub tables: Vec<TableState>,
+}
+
+impl Held {
+    /// Tables that stand still.
+    pub fn halted(&self) -> impl Iterator<Item = (&TableName, &Halted)> {
+        self.tables.iter().filter_map(|table| table.halted.as_ref().map(|halted| (&table.target, halted)))
+    }
+
+    /// Every commit that ends at or before `wanted` is in the target, and no copy is open.
+    pub fn holds(&self, wanted: EndLsn) -> bool {
+        self.end.is_some_and(|end| end >= wanted)
+            && self.tables.iter().all(|table| table.copied && table.lacks_from.is_none() && table.halted.is_none())
+    }
+}
+
+/// Reads how far the target is. `None`: the connector has no record there.
+///
+/// # Errors
+/// See [`PipelineError`].
+pub async fn held(target: &Client, connector: &str) -> Result<Option<Held>, PipelineError> {
+    if !store::schema::exists(target).await? {
+        return Ok(None);
+    }
+    let Some(record) = store::connector::read(target, connector).await? else { return Ok(None) };
+    let tables = table_state::read(target, connector).await?;
+    let checkpoints = checkpoint::read(target, connector).await?;
+    let end = if record.log_kind == "local" {
+        checkpoints.iter().find(|found| found.topic == checkpoint::LOCAL).and_then(|found| found.end_lsn)
+    } else {
+        watermark::read(target, connector).await?.filter(|mark| reached(mark, &checkpoints)).map(|mark| mark.end)
+    };
+    Ok(Some(Held { end, tables }))
+}
+
+/// Every partition has been applied up to the watermark's offsets; an empty one needs no checkpoint.
+pub fn reached(mark: &Watermark, checkpoints: &[checkpoint::Checkpoint]) -> bool {
+    mark.ends.iter().all(|(topic, ends)| {
+        ends.iter().enumerate().all(|(partition, &end)| {
+            let of = |found: &&checkpoint::Checkpoint| &found.topic == topic && usize::try_from(found.partition) == Ok(partition);
+            end <= 0 || checkpoints.iter().find(of).and_then(|found| found.log_offset).unwrap_or(0) >= end
+        })
+    })
+}

@@ -1,0 +1,57 @@
+//! The only place that starts tasks and joins the rooms.
+//!
+//! Promises: each life starts from what is durable in the databases and the log, and from nothing else.
+//! Will not: hold a rule of its own about changes; those are in the rooms that it joins.
+
+mod board;
+mod copy;
+mod gate;
+mod gather;
+mod held;
+mod local;
+mod prepare;
+mod publish;
+mod recheck;
+mod remove;
+mod run;
+mod session;
+mod start_error;
+mod tasks;
+
+pub use board::{Board, HaltedTable, Progress};
+pub use held::{Held, held};
+pub use prepare::{FirstCopy, Prepared, prepare};
+pub use remove::{Removal, plan as plan_removal, remove};
+pub use run::{End, Life, RunOptions, run_local};
+pub use session::open as open_session;
+pub use start_error::PipelineError;
+pub use tasks::Tasks;
+
+/// An error with its causes, on one line, without a row's values: the server's own sentence only where it speaks of objects.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let (cause_text, last) = match cause.downcast_ref::<tokio_postgres::error::DbError>() {
+            Some(server) => (server_words(server), true),
+            None => match cause.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.as_db_error()) {
+                Some(server) => (server_words(server), true),
+                None => (cause.to_string(), false),
+            },
+        };
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = if last { None } else { cause.source() };
+    }
+    text
+}
+
+fn server_words(error: &tokio_postgres::error::DbError) -> String {
+    let code = error.code().code();
+    if code.starts_with("22") || code.starts_with("23") {
+        format!("SQLSTATE {code}")
+    } else {
+        format!("{} (SQLSTATE {code})", error.message())
+    }
+}

@@ -1,0 +1,384 @@
+//! The daemon's life: start from what is durable, run until something ends it, and again. Nothing is remembered between two lives
+//! but the connector file.
+
+use super::board::Board;
+use super::copy::Copier;
+use super::gate::{Gate, Gates};
+use super::gather::{Bundle, Gatherer};
+use super::local::LocalWriter;
+use super::prepare::{FirstCopy, Prepared, prepare};
+use super::{PipelineError, Tasks, recheck, session};
+use crate::apply::Applier;
+use crate::change::{CommitLsn, EndLsn, Lsn, Position};
+use crate::config::{Connector, Triggers};
+use crate::fate::Fate;
+use crate::mapping::TablePlan;
+use crate::source::{self, Feedback, Reader, ReaderConfig, SourceError};
+use crate::store::table_state::TableState;
+use crate::store::{checkpoint, table_state};
+use crate::target::Session;
+use crate::telemetry::Meter;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio_postgres::Client;
+
+/// Bytes of read buffers on their way: pending, queued and at work.
+const READ_BUDGET: usize = 24 << 20;
+/// A stop waits so long for the open target transaction.
+const LAST_WORDS: Duration = Duration::from_secs(8);
+
+/// How `run` was asked to run.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions {
+    pub endpos: Option<EndLsn>,
+    pub copy: FirstCopy,
+}
+
+/// Why a life ended in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Stopped,
+    /// `--endpos` is held.
+    Reached,
+    /// `--endpos` cannot be held: a table is halted.
+    HaltedBefore,
+    /// Begin anew at once, from the slot: a table catches up.
+    Again,
+}
+
+/// One life of the local pipeline.
+pub struct Life {
+    pub connector: Arc<Connector>,
+    pub options: RunOptions,
+    pub stop: watch::Receiver<bool>,
+    pub board: Arc<Board>,
+    /// Shows the tables' counters to the outside, once there are some.
+    pub publish: Arc<dyn Fn(Arc<Meter>) + Send + Sync>,
+}
+
+impl Life {
+    /// Runs until something ends it.
+    ///
+    /// # Errors
+    /// See [`PipelineError`]; its fate says whether to try again.
+    pub async fn run(&mut self) -> Result<End, PipelineError> {
+        let tasks = Tasks::default();
+        let connector = Arc::clone(&self.connector);
+        let name = connector.object_name();
+        let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
+        let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
+        if self.stands_by(&source).await? {
+            return Ok(End::Stopped);
+        }
+        let prepared = prepare(&connector, &source, &mut target, self.options.copy).await?;
+        prepared.findings.iter().for_each(|finding| tracing::info!("{finding}"));
+        let reader = match self.open_stream(&tasks, &prepared).await {
+            Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
+            other => other?,
+        };
+        let taken = checkpoint::take(&target, &connector.name, checkpoint::LOCAL, 0).await?;
+        let states = table_state::read(&target, &connector.name).await?;
+        let setup = self.set_up(&target, prepared, &states, &reader, &taken).await?;
+        self.follow(&tasks, setup, reader, source, target, taken.epoch).await
+    }
+
+    /// Waits while another daemon reads the slot; gives true if we were stopped meanwhile.
+    async fn stands_by(&mut self, source: &Client) -> Result<bool, PipelineError> {
+        let slot = source::SlotName::new(self.connector.slot())?;
+        let mut told = None;
+        while let Some(holder) = source::slot_holder(source, &slot).await? {
+            if told != Some(holder.pid) {
+                let who = holder.application.as_deref().unwrap_or("a session that this role may not see");
+                let place = holder.client_address.as_deref().unwrap_or("a local socket");
+                let what = format!("slot `{slot}`: pid {} of the source holds it ({who} from {place})", holder.pid);
+                tracing::info!("standing by for {what}");
+                self.board.waits("source", Some(what));
+                told = Some(holder.pid);
+            }
+            tokio::select! {
+                () = stopped(&mut self.stop) => return Ok(true),
+                () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            }
+        }
+        self.board.waits("source", None);
+        Ok(false)
+    }
+
+    async fn open_stream(&self, tasks: &Tasks, prepared: &Prepared) -> Result<Reader, PipelineError> {
+        let endpoint = self.connector.source.endpoint.clone();
+        let mut config =
+            ReaderConfig::new(endpoint, self.connector.object_name(), prepared.slot.clone(), prepared.publications.clone());
+        config.incarnation = incarnation(prepared);
+        config.budget = READ_BUDGET;
+        let spawn = tasks.clone();
+        Ok(Reader::start(config, &move |task| spawn.start(task)).await?)
+    }
+
+    /// Plans and gates from what is durable.
+    async fn set_up(
+        &self,
+        target: &Client,
+        prepared: Prepared,
+        states: &[TableState],
+        reader: &Reader,
+        taken: &checkpoint::Checkpoint,
+    ) -> Result<Setup, PipelineError> {
+        let incarnation = incarnation(&prepared);
+        let end = taken.end_lsn.unwrap_or_default();
+        let at = taken.position.unwrap_or(Position::start_of(incarnation, CommitLsn(end.0)));
+        let next = Position::start_of(incarnation, CommitLsn(Lsn(at.commit.0.0 + 1)));
+        let (mut plans, mut gates, mut to_copy) = (Vec::new(), Vec::new(), Vec::new());
+        let mut held = Vec::new();
+        for one in prepared.compiled {
+            let Some(state) = states.iter().find(|state| state.target == one.rule.target) else { continue };
+            match one.plan {
+                Ok(plan) => {
+                    let gate = match (state.copied, state.lacks_from) {
+                        (false, _) => Gate::Waiting,
+                        (true, None) => Gate::Follow,
+                        (true, Some(from)) => Gate::Behind(from),
+                    };
+                    if gate == Gate::Waiting {
+                        to_copy.push(plans.len());
+                    }
+                    plans.push(plan);
+                    gates.push(gate);
+                }
+                Err(findings) => {
+                    let because = findings.iter().map(|finding| finding.what.clone()).collect::<Vec<_>>().join("; ");
+                    let hint = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+                    let halted = table_state::Halted { because, hint };
+                    tracing::error!(table = %state.target, "table halted: {}\n  hint: {}", halted.because, halted.hint);
+                    let from = state.lacks_from.unwrap_or(next);
+                    table_state::halt(target, &self.connector.name, &state.target, Some(from), &halted).await?;
+                    self.board.halted(&state.target, halted, None);
+                    held.push(if state.copied { Gate::Halted(from) } else { Gate::Waiting });
+                }
+            }
+        }
+        // tables without a plan take nothing, and hold the slot
+        gates.extend(held);
+        let confirmed = reader.confirmed_at_start();
+        let gates = Gates::new(gates, at, end, confirmed);
+        Ok(Setup { plans: Arc::new(plans), gates, to_copy, incarnation, durable: end })
+    }
+
+    async fn follow(
+        &mut self,
+        tasks: &Tasks,
+        setup: Setup,
+        reader: Reader,
+        source: Client,
+        target: Client,
+        epoch: i64,
+    ) -> Result<End, PipelineError> {
+        let Setup { plans, gates, to_copy, incarnation, durable } = setup;
+        let tables = plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()));
+        let meter = Arc::new(Meter::new(&self.connector.name, tables));
+        (self.publish)(Arc::clone(&meter));
+        let mut session = Session::new(target);
+        session.prepare_control(checkpoint::MOVE_LOCAL).await?;
+        let triggers_fire = self.connector.target.triggers == Triggers::Fire;
+        session.frame("SET lock_timeout = '30s'").await?;
+        if !triggers_fire {
+            session.frame("SET session_replication_role = replica").await?;
+        }
+        let feedback = reader.feedback();
+        let board = Arc::clone(&self.board);
+        let writer = LocalWriter {
+            connector: self.connector.name.clone(),
+            session,
+            epoch,
+            applier: Applier { plans: Arc::clone(&plans), triggers_fire },
+            gates,
+            meter: Arc::clone(&meter),
+            board: Arc::clone(&board),
+            open: false,
+            durable,
+        };
+        let (bundles, from_stream) = mpsc::channel(1);
+        let (failed, stream_end) = tokio::sync::oneshot::channel();
+        let gatherer = Gatherer::new(Arc::clone(&plans), incarnation);
+        tasks.start(async move {
+            failed.send(gather(reader, gatherer, bundles).await).ok();
+        });
+        let (signal, again) = mpsc::channel(1);
+        let connector = Arc::clone(&self.connector);
+        let copier = Copier { connector: Arc::clone(&connector), incarnation, plans: Arc::clone(&plans), meter, board };
+        if !to_copy.is_empty() {
+            let signal = signal.clone();
+            tasks.start(async move {
+                futures_util::StreamExt::for_each_concurrent(futures_util::stream::iter(to_copy), 2, |number| {
+                    copier.copy(number)
+                })
+                .await;
+                signal.send(()).await.ok();
+            });
+        }
+        let recheck = recheck::Recheck { connector, board: Arc::clone(&self.board), source, signal };
+        tasks.start(recheck.run());
+        self.write(writer, feedback, from_stream, stream_end, again).await
+    }
+
+    async fn write(
+        &mut self,
+        mut writer: LocalWriter,
+        feedback: Feedback,
+        mut bundles: mpsc::Receiver<Bundle>,
+        mut stream_end: tokio::sync::oneshot::Receiver<SourceError>,
+        mut again: mpsc::Receiver<()>,
+    ) -> Result<End, PipelineError> {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let stopping = *self.stop.borrow();
+            if stopping && (!writer.open || deadline.is_some_and(|deadline| Instant::now() > deadline)) {
+                return Ok(End::Stopped);
+            }
+            if stopping && deadline.is_none() {
+                deadline = Some(Instant::now() + LAST_WORDS);
+            }
+            let step = async {
+                tokio::select! {
+                    biased;
+                    _ = again.recv(), if !writer.open => Ok(Step::Again),
+                    bundle = bundles.recv() => match bundle {
+                        Some(bundle) => writer.write(bundle).await.map(Step::Confirm),
+                        None => Ok(Step::StreamEnded),
+                    },
+                    _ = tick.tick() => writer.tick().await.map(Step::Confirm),
+                }
+            };
+            let step = tokio::select! {
+                step = step => step?,
+                () = past(&mut self.stop, deadline) => continue,
+            };
+            match step {
+                Step::Again => return Ok(End::Again),
+                Step::StreamEnded => return Err((&mut stream_end).await.unwrap_or(SourceError::Closed).into()),
+                Step::Confirm(None) => {}
+                Step::Confirm(Some(end)) => feedback.confirm(end),
+            }
+            if let Some(end) = self.reached(&writer) {
+                return Ok(end);
+            }
+        }
+    }
+
+    fn reached(&self, writer: &LocalWriter) -> Option<End> {
+        let wanted = self.options.endpos?;
+        if writer.durable < wanted {
+            return None;
+        }
+        if writer.gates.consistent() {
+            return Some(End::Reached);
+        }
+        (!self.board.halted_tables().is_empty()).then_some(End::HaltedBefore)
+    }
+}
+
+struct Setup {
+    plans: Arc<Vec<TablePlan>>,
+    gates: Gates,
+    to_copy: Vec<usize>,
+    incarnation: u32,
+    durable: EndLsn,
+}
+
+enum Step {
+    Again,
+    StreamEnded,
+    Confirm(Option<EndLsn>),
+}
+
+fn incarnation(prepared: &Prepared) -> u32 {
+    u32::try_from(prepared.record.incarnation).unwrap_or(1)
+}
+
+/// Ends when a stop is asked for.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Wakes the writer's loop: at a stop that it has not seen, or when its last words are over.
+async fn past(stop: &mut watch::Receiver<bool>, deadline: Option<Instant>) {
+    match deadline {
+        None => stopped(stop).await,
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+    }
+}
+
+/// Feeds the gatherer, and hands bundles on whenever the writer is free.
+async fn gather(mut reader: Reader, mut gatherer: Gatherer, bundles: mpsc::Sender<Bundle>) -> SourceError {
+    /// So long after the last part of an unfinished transaction it is handed on: rows that wait pin the reader's memory.
+    const PATIENCE: Duration = Duration::from_millis(20);
+    loop {
+        while !gatherer.is_full() {
+            match reader.try_next() {
+                Ok(Some(feeds)) => gatherer.take(feeds),
+                Ok(None) => break,
+                Err(error) => return error,
+            }
+        }
+        let ready = gatherer.is_ready();
+        tokio::select! {
+            biased;
+            permit = bundles.reserve(), if ready => match permit {
+                Ok(permit) => permit.send(gatherer.cut()),
+                Err(_) => return SourceError::Closed,
+            },
+            feeds = reader.next(), if !gatherer.is_full() => match feeds {
+                Ok(feeds) => gatherer.take(feeds),
+                Err(error) => return error,
+            },
+            () = tokio::time::sleep(PATIENCE), if !ready && gatherer.holds_items() => {
+                if bundles.send(gatherer.cut()).await.is_err() {
+                    return SourceError::Closed;
+                }
+            }
+        }
+    }
+}
+
+/// Lives after lives, until one ends for good.
+///
+/// # Errors
+/// What cannot be tried again.
+pub async fn run_local(mut life: Life, mut reload: mpsc::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
+    const LONGEST: Duration = Duration::from_secs(10);
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let begun = Instant::now();
+        let ended = tokio::select! {
+            ended = life.run() => ended,
+            connector = reload.recv() => match connector {
+                Some(connector) => {
+                    tracing::info!("reloaded the connector file");
+                    life.connector = connector;
+                    continue;
+                }
+                None => life.run().await,
+            },
+        };
+        let error = match ended {
+            Ok(End::Again) => continue,
+            Ok(end) => return Ok(end),
+            Err(error) if error.fate() == Fate::Retry => error,
+            Err(error) => return Err(error),
+        };
+        if begun.elapsed() > Duration::from_secs(30) {
+            pause = Duration::from_millis(100);
+        }
+        tracing::warn!(error = %super::chain(&error), "trying again in {:.1} s", pause.as_secs_f64());
+        life.board.waits("retry", Some(super::chain(&error)));
+        tokio::select! {
+            () = stopped(&mut life.stop) => return Ok(End::Stopped),
+            () = tokio::time::sleep(pause) => {}
+        }
+        life.board.waits("retry", None);
+        pause = (pause * 2).min(LONGEST);
+    }
+}

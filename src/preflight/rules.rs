@@ -1,0 +1,109 @@
+//! From the connector file's entries to compiled plans: patterns expanded over what the source has, shapes read, facts asked.
+
+use crate::catalog::{self, CatalogError, LeftOut, Relation};
+use crate::change::TableName;
+use crate::config::Connector;
+use crate::finding::Finding;
+use crate::mapping::{self, Rule, SourceShape, TablePlan, TargetShape};
+use tokio_postgres::Client;
+
+/// A rule and what came of it.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    pub rule: Rule,
+    pub source: Option<SourceShape>,
+    pub target: Option<TargetShape>,
+    pub plan: Result<TablePlan, Vec<Finding>>,
+}
+
+/// The connector's rules: explicit entries as they stand, then a plain rule for each table that a pattern takes. Also what patterns
+/// leave out, as notes.
+pub fn expand(connector: &Connector, relations: &[Relation]) -> (Vec<Rule>, Vec<Finding>) {
+    let mut rules = connector.tables.clone();
+    let mut findings = Vec::new();
+    for pattern in &connector.patterns {
+        let mut taken = 0;
+        for relation in relations {
+            let name = &relation.name;
+            let Some(rule) = pattern.rule_of(name) else { continue };
+            match &relation.left_out {
+                Some(LeftOut::System | LeftOut::Ours) => {}
+                Some(reason) => {
+                    findings.push(Finding::note(
+                        "table.left_out",
+                        name.to_string(),
+                        format!("{reason}: the pattern leaves it out"),
+                    ));
+                }
+                None => {
+                    taken += 1;
+                    if !rules.iter().any(|other| &other.source == name) {
+                        rules.push(rule);
+                    }
+                }
+            }
+        }
+        if taken == 0 {
+            let what = "a pattern of the connector file takes no table";
+            findings.push(Finding::error("table.pattern_empty", "source", what).hint("correct the pattern, or remove its entry"));
+        }
+    }
+    (rules, findings)
+}
+
+/// Compiles all rules.
+///
+/// # Errors
+/// We could not ask one of the databases.
+pub async fn compile_all(source: &Client, target: &mut Client, rules: &[Rule]) -> Result<Vec<Compiled>, CatalogError> {
+    let names: Vec<TableName> = rules.iter().map(|rule| rule.source.clone()).collect();
+    let sources = catalog::source_shapes(source, &names).await?;
+    let names: Vec<TableName> = rules.iter().map(|rule| rule.target.clone()).collect();
+    let targets = catalog::target_shapes(&*target, &names).await?;
+    let mut compiled = Vec::with_capacity(rules.len());
+    for rule in rules {
+        let (source, to) = (sources.get(&rule.source).cloned(), targets.get(&rule.target).cloned());
+        let plan = match (&source, &to) {
+            (Some(source), Some(to)) => compile_one(target, rule, source, to).await?,
+            _ => Err(missing(rule, source.is_none(), to.is_none())),
+        };
+        compiled.push(Compiled { rule: rule.clone(), source, target: to, plan });
+    }
+    Ok(compiled)
+}
+
+async fn compile_one(
+    target: &mut Client,
+    rule: &Rule,
+    source: &SourceShape,
+    to: &TargetShape,
+) -> Result<Result<TablePlan, Vec<Finding>>, CatalogError> {
+    let (facts, refused) = catalog::rule_facts(target, rule, source).await?;
+    if refused.is_empty() {
+        return Ok(mapping::compile(rule, source, to, &facts));
+    }
+    let mut findings: Vec<Finding> = refused
+        .iter()
+        .map(|refused| {
+            let place =
+                refused.column.as_ref().map_or_else(|| "`where`".to_owned(), |column| format!("the expression of `{column}`"));
+            let what = format!("{place} cannot be prepared: {} (SQLSTATE {})", refused.error.message, refused.error.code);
+            Finding::error("table.expression", rule.source.to_string(), what).hint("correct the expression in the connector file")
+        })
+        .collect();
+    findings.extend(mapping::compile(rule, source, to, &facts).err().unwrap_or_default());
+    Ok(Err(findings))
+}
+
+fn missing(rule: &Rule, source: bool, target: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if source {
+        let what = "the source has no such table";
+        findings
+            .push(Finding::error("table.source_missing", rule.source.to_string(), what).hint("correct `source` in its entry"));
+    }
+    if target {
+        findings.push(Finding::error("table.target_missing", rule.target.to_string(), "the target has no such table"));
+    }
+    findings
+}

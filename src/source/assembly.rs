@@ -1,0 +1,150 @@
+//! Messages to feed: the relation cache, positions, and the rules of what may follow what.
+
+use super::pgoutput::Message;
+use crate::change::{Before, Cell, Change, CommitLsn, Feed, Op, Position, Row, RowBuilder, Table, TableName};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// The stream broke its own rules.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AssemblyError {
+    #[error("a transaction begins inside another one")]
+    Nested,
+    #[error("{0} outside a transaction")]
+    Outside(&'static str),
+    #[error("a transaction that began as {begun} ends as {ended}")]
+    OtherCommit { begun: CommitLsn, ended: CommitLsn },
+    #[error("a change of relation {0}, which was not described")]
+    UnknownRelation(u32),
+    #[error("a row of `{table}` has {cells} cells for {columns} columns")]
+    Width { table: TableName, cells: usize, columns: usize },
+}
+
+/// Turns the messages of one connection into feed. A new connection starts with a new one: the server describes its relations anew.
+#[derive(Debug)]
+pub struct Assembly {
+    incarnation: u32,
+    tables: HashMap<u32, Arc<Table>>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    commit: CommitLsn,
+    /// Row messages so far.
+    rows: u64,
+}
+
+impl Assembly {
+    /// `incarnation` goes into every position.
+    pub fn new(incarnation: u32) -> Self {
+        Self { incarnation, tables: HashMap::new(), open: None }
+    }
+
+    /// Inside a transaction?
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Appends to `out` what the message means.
+    ///
+    /// # Errors
+    /// See [`AssemblyError`]; the connection is of no further use.
+    pub fn push(&mut self, message: Message, out: &mut Vec<Feed>) -> Result<(), AssemblyError> {
+        match message {
+            Message::Insert { relation, new } => {
+                let change = self.change("an insert", relation, Op::Insert, Before::Absent, Some(new))?;
+                out.push(Feed::Change(change));
+            }
+            Message::Update { relation, before, new } => {
+                let change = self.change("an update", relation, Op::Update, before, Some(new))?;
+                out.push(Feed::Change(filled(change)));
+            }
+            Message::Delete { relation, before } => {
+                let change = self.change("a delete", relation, Op::Delete, before, None)?;
+                out.push(Feed::Change(change));
+            }
+            Message::Truncate { relations } => {
+                for relation in relations {
+                    let change = self.change("a truncate", relation, Op::Truncate, Before::Absent, None)?;
+                    out.push(Feed::Change(change));
+                }
+            }
+            Message::Begin { commit, committed_at, xid } => {
+                if self.open.replace(Open { commit, rows: 0 }).is_some() {
+                    return Err(AssemblyError::Nested);
+                }
+                out.push(Feed::Begin { commit, xid, committed_at });
+            }
+            Message::Commit { commit, end, committed_at } => {
+                let begun = self.open.take().ok_or(AssemblyError::Outside("a commit"))?.commit;
+                if begun != commit {
+                    return Err(AssemblyError::OtherCommit { begun, ended: commit });
+                }
+                out.push(Feed::Commit { commit, end, committed_at });
+            }
+            Message::Relation(table) => out.push(Feed::Shape(self.remember(table))),
+            Message::Mark if self.open.is_none() => return Err(AssemblyError::Outside("a mark")),
+            Message::Mark => out.push(Feed::Mark),
+            Message::Ignored => {}
+        }
+        Ok(())
+    }
+
+    /// The same shape described again stays the same value, so that nobody compiles it again.
+    fn remember(&mut self, table: Table) -> Arc<Table> {
+        match self.tables.get(&table.relation_id) {
+            Some(known) if **known == table => Arc::clone(known),
+            _ => {
+                let table = Arc::new(table);
+                self.tables.insert(table.relation_id, Arc::clone(&table));
+                table
+            }
+        }
+    }
+
+    fn change(
+        &mut self,
+        what: &'static str,
+        relation: u32,
+        op: Op,
+        before: Before,
+        after: Option<Row>,
+    ) -> Result<Change, AssemblyError> {
+        let open = self.open.as_mut().ok_or(AssemblyError::Outside(what))?;
+        let table = self.tables.get(&relation).ok_or(AssemblyError::UnknownRelation(relation))?;
+        for row in before.row().into_iter().chain(&after) {
+            if row.len() != table.columns.len() {
+                let (cells, columns) = (row.len(), table.columns.len());
+                return Err(AssemblyError::Width { table: table.name.clone(), cells, columns });
+            }
+        }
+        let position = Position::new(self.incarnation, open.commit, 2 * open.rows); // two apart: a key change takes two
+        open.rows += 1;
+        Ok(Change { position, table: Arc::clone(table), op, before, after })
+    }
+}
+
+/// An update whose `Unchanged` cells are taken from what came of the old row: all of it, or the replica identity's columns (a
+/// toasted key value is sent with the old key only).
+fn filled(mut change: Change) -> Change {
+    let Some(after) = change.after.as_ref().filter(|after| change.before != Before::Absent && after.has_unchanged()) else {
+        return change;
+    };
+    let new = match &change.before {
+        Before::Absent => return change,
+        Before::Full(old) => after.filled_from(old),
+        Before::Key(old) => {
+            let mut out = RowBuilder::new(after.len());
+            for ((cell, old), column) in after.cells().zip(old.cells()).zip(&change.table.columns) {
+                out.push(if cell == Cell::Unchanged && column.identity { old } else { cell });
+            }
+            out.finish()
+        }
+    };
+    change.after = Some(new);
+    change
+}
+
+#[cfg(test)]
+mod tests;

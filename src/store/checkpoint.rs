@@ -1,0 +1,96 @@
+//! How far the target is: moved by apply, in the transaction that brings the rows.
+
+use super::{StoreError, doing, parse};
+use crate::change::{CommitLsn, EndLsn, Lsn, Position, UnixMicros};
+use tokio_postgres::Client;
+
+/// The local log's name among topics.
+pub const LOCAL: &str = "";
+
+/// One partition's checkpoint; the local log has one, of topic `LOCAL` and partition 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub topic: String,
+    pub partition: i32,
+    /// Drawn by the writer that owns the partition now.
+    pub epoch: i64,
+    /// The highest capture epoch seen in the partition (Kafka).
+    pub capture_epoch: i64,
+    /// The last change (Kafka), or the last transaction with its highest ordinal (local), that the target holds.
+    pub position: Option<Position>,
+    /// Everything that ends at or before it is held (local).
+    pub end_lsn: Option<EndLsn>,
+    /// The next offset to read (Kafka).
+    pub log_offset: Option<i64>,
+}
+
+const COLUMNS: &str = "topic, partition, epoch, capture_epoch, position, end_lsn::text, log_offset";
+
+fn checkpoint(row: &tokio_postgres::Row) -> Result<Checkpoint, StoreError> {
+    let position: Option<&str> = row.get(4);
+    let end: Option<&str> = row.get(5);
+    Ok(Checkpoint {
+        topic: row.get(0),
+        partition: row.get(1),
+        epoch: row.get(2),
+        capture_epoch: row.get(3),
+        position: position.map(|text| parse("position", text)).transpose()?,
+        end_lsn: end.map(|text| parse::<Lsn>("LSN", text).map(EndLsn)).transpose()?,
+        log_offset: row.get(6),
+    })
+}
+
+/// All checkpoints of a connector.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn read(client: &Client, connector: &str) -> Result<Vec<Checkpoint>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM tablelift.checkpoint WHERE connector = $1 ORDER BY topic, partition");
+    let rows = client.query(&sql, &[&connector]).await.map_err(doing("read the checkpoints"))?;
+    rows.iter().map(checkpoint).collect()
+}
+
+/// Records where a connector's local log starts, unless it is recorded already.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn start(client: &Client, connector: &str, incarnation: u32, end: EndLsn) -> Result<(), StoreError> {
+    let position = Position::start_of(incarnation, CommitLsn(end.0)).to_string();
+    let sql = "INSERT INTO tablelift.checkpoint (connector, topic, partition, position, end_lsn)
+               VALUES ($1, '', 0, $2, $3::text::pg_lsn) ON CONFLICT DO NOTHING";
+    client.execute(sql, &[&connector, &position, &end.to_string()]).await.map_err(doing("write the first checkpoint"))?;
+    Ok(())
+}
+
+/// Becomes the only writer of a partition: draws an epoch (a random one, so that a restored backup never repeats it) and
+/// gives the checkpoint as it then is. The UPDATE waits for a transaction of the old writer that is under way.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn take(client: &Client, connector: &str, topic: &str, partition: i32) -> Result<Checkpoint, StoreError> {
+    let sql = format!(
+        "INSERT INTO tablelift.checkpoint AS c (connector, topic, partition, epoch)
+         VALUES ($1, $2, $3, ('x' || pg_catalog.substr(pg_catalog.md5(pg_catalog.gen_random_uuid()::text), 1, 16))::bit(64)::bigint)
+         ON CONFLICT (connector, topic, partition) DO UPDATE SET epoch = excluded.epoch RETURNING {COLUMNS}"
+    );
+    let row = client.query_one(&sql, &[&connector, &topic, &partition]).await.map_err(doing("take the checkpoint"))?;
+    checkpoint(&row)
+}
+
+/// Moves the local checkpoint. Gives false if another writer has taken it: then nothing of this transaction may be committed.
+pub const MOVE_LOCAL: &str = "UPDATE tablelift.checkpoint SET position = $3, end_lsn = $4::text::pg_lsn,
+    committed_at = pg_catalog.to_timestamp($5::bigint / 1000000.0)
+    WHERE connector = $1 AND topic = '' AND partition = 0 AND epoch = $2";
+
+/// Moves a topic partition's checkpoint. Affects no row if another writer has taken it.
+pub const MOVE_PARTITION: &str = "UPDATE tablelift.checkpoint SET position = coalesce($5, position), log_offset = $6,
+    capture_epoch = greatest(capture_epoch, $7), committed_at = coalesce(pg_catalog.to_timestamp($8::bigint / 1000000.0), committed_at)
+    WHERE connector = $1 AND topic = $2 AND partition = $3 AND epoch = $4";
+
+/// What `MOVE_LOCAL` writes.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalMove {
+    pub position: Position,
+    pub end: EndLsn,
+    pub committed_at: UnixMicros,
+}

@@ -1,0 +1,153 @@
+//! Where each table of a connector stands. `prepare` and the copy make it; apply halts and resumes it.
+
+use super::{StoreError, doing, parse};
+use crate::change::{Position, TableName};
+use tokio_postgres::Client;
+
+/// A table's state, derived from what is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableState {
+    pub source: TableName,
+    pub target: TableName,
+    pub fingerprint: String,
+    /// Its first copy is in the target.
+    pub copied: bool,
+    /// The first change that the target lacks, where that is not simply what comes behind the checkpoint: after a copy whose
+    /// snapshot lies behind the checkpoint, and while the table is halted.
+    pub lacks_from: Option<Position>,
+    pub halted: Option<Halted>,
+    /// `n_tup_upd + n_tup_del` of an insert-only table when it was published.
+    pub writes_missed: Option<i64>,
+    pub rows_copied: i64,
+}
+
+/// Why a table stands still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halted {
+    pub because: String,
+    pub hint: String,
+}
+
+/// All tables of a connector.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, StoreError> {
+    let sql = "SELECT source_schema, source_name, target_schema, target_name, fingerprint, state = 'follow', lacks_from,
+               halted_because, hint, writes_missed, rows_copied
+               FROM tablelift.table_state WHERE connector = $1 ORDER BY 1, 2, 3, 4";
+    let rows = client.query(sql, &[&connector]).await.map_err(doing("read the tables' states"))?;
+    rows.iter()
+        .map(|row| {
+            let lacks: Option<&str> = row.get(6);
+            let because: Option<String> = row.get(7);
+            let hint: Option<String> = row.get(8);
+            Ok(TableState {
+                source: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
+                target: TableName::new(row.get::<_, String>(2), row.get::<_, String>(3)),
+                fingerprint: row.get(4),
+                copied: row.get(5),
+                lacks_from: lacks.map(|text| parse("position", text)).transpose()?,
+                halted: because.map(|because| Halted { because, hint: hint.unwrap_or_default() }),
+                writes_missed: row.get(9),
+                rows_copied: row.get(10),
+            })
+        })
+        .collect()
+}
+
+/// Records a table that the connector takes on. `copied`: it needs no copy of ours.
+///
+/// # Errors
+/// A target table that another connector owns breaks `one_owner`.
+pub async fn insert(client: &Client, connector: &str, state: &TableState) -> Result<(), StoreError> {
+    let sql = "INSERT INTO tablelift.table_state (connector, source_schema, source_name, target_schema, target_name, fingerprint,
+               state, writes_missed) VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 THEN 'follow' ELSE 'new' END, $8)
+               ON CONFLICT (connector, target_schema, target_name) DO NOTHING";
+    let (source, target) = (&state.source, &state.target);
+    client
+        .execute(
+            sql,
+            &[
+                &connector,
+                &source.schema,
+                &source.name,
+                &target.schema,
+                &target.name,
+                &state.fingerprint,
+                &state.copied,
+                &state.writes_missed,
+            ],
+        )
+        .await
+        .map_err(doing("record a table"))?;
+    Ok(())
+}
+
+/// Forgets a table that left the connector file. Its rows in the target stay.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn delete(client: &Client, connector: &str, target: &TableName) -> Result<(), StoreError> {
+    let sql = "DELETE FROM tablelift.table_state WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
+    client.execute(sql, &[&connector, &target.schema, &target.name]).await.map_err(doing("forget a table"))?;
+    Ok(())
+}
+
+/// Which connector owns a target table.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn owner(client: &Client, target: &TableName) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT connector FROM tablelift.table_state WHERE target_schema = $1 AND target_name = $2";
+    let row = client.query_opt(sql, &[&target.schema, &target.name]).await.map_err(doing("look for a table's owner"))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// The copy is in the target: `lacks_from` is its snapshot's place in the stream. In the copy's own transaction.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn copied(client: &Client, connector: &str, target: &TableName, from: Position, rows: i64) -> Result<(), StoreError> {
+    let sql =
+        "UPDATE tablelift.table_state SET state = 'follow', lacks_from = $4, rows_copied = $5, copied_at = pg_catalog.now(),
+               halted_because = NULL, hint = NULL, halted_at = NULL
+               WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
+    let from = from.to_string();
+    client.execute(sql, &[&connector, &target.schema, &target.name, &from, &rows]).await.map_err(doing("record a copy"))?;
+    Ok(())
+}
+
+/// The table stands still at `lacks_from`, or stands still for another reason than before. In the checkpoint's transaction.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn halt(
+    client: &Client,
+    connector: &str,
+    target: &TableName,
+    from: Option<Position>,
+    halted: &Halted,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.table_state SET lacks_from = coalesce($4, lacks_from), halted_because = $5, hint = $6,
+               halted_at = coalesce(halted_at, pg_catalog.now())
+               WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
+    let from = from.map(|position| position.to_string());
+    client
+        .execute(sql, &[&connector, &target.schema, &target.name, &from, &halted.because, &halted.hint])
+        .await
+        .map_err(doing("record a halted table"))?;
+    Ok(())
+}
+
+/// A table catches up: it lacks what comes from `from` on, or nothing behind the checkpoint. In the checkpoint's transaction.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn advance(client: &Client, connector: &str, target: &TableName, from: Option<Position>) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.table_state SET lacks_from = $4, halted_because = NULL, hint = NULL, halted_at = NULL
+               WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
+    let from = from.map(|position| position.to_string());
+    client.execute(sql, &[&connector, &target.schema, &target.name, &from]).await.map_err(doing("record a table's progress"))?;
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! What the target can say.
+
+use crate::change::TableName;
+use crate::fate::Fate;
+use crate::mapping::NotSupplied;
+use std::error::Error as _;
+use tokio_postgres::error::DbError;
+
+/// A statement on the target failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error("the target refused a statement for `{table}`")]
+    Refused { table: TableName, source: tokio_postgres::Error },
+    #[error("the target refused {action}")]
+    Session { action: &'static str, source: tokio_postgres::Error },
+    #[error("`{table}`: {source}")]
+    NotSupplied { table: TableName, source: NotSupplied },
+    #[error("`{table}`: an update without its unchanged values, or a delete, met no row in the target")]
+    MissingBase { table: TableName },
+    #[error("another tablelift has taken over this connector's checkpoint")]
+    Fenced,
+}
+
+impl TargetError {
+    pub fn fate(&self) -> Fate {
+        match self {
+            TargetError::Refused { source, .. } | TargetError::Session { source, .. } => crate::pg::fate_of(source),
+            TargetError::NotSupplied { .. } | TargetError::MissingBase { .. } => Fate::Reject,
+            TargetError::Fenced => Fate::Retry,
+        }
+    }
+
+    /// What the server said, if it was the server.
+    pub fn server(&self) -> Option<&DbError> {
+        match self {
+            TargetError::Refused { source, .. } | TargetError::Session { source, .. } => source.as_db_error(),
+            _ => None,
+        }
+    }
+
+    /// SQLSTATE class 23 with a unique or exclusion constraint: another row stands in the way.
+    pub fn is_unique_conflict(&self) -> bool {
+        self.server().is_some_and(|error| matches!(error.code().code(), "23505" | "23P01"))
+    }
+
+    /// A foreign key's parent is missing, or a child still there.
+    pub fn is_foreign_key(&self) -> bool {
+        self.server().is_some_and(|error| error.code().code() == "23503")
+    }
+
+    /// For people, without a row's values: SQLSTATE, table, column, constraint; the server's own sentence only where it speaks of
+    /// objects (class 42), since elsewhere it quotes values.
+    pub fn without_values(&self) -> String {
+        let Some(error) = self.server() else {
+            let cause = self.source().map_or_else(String::new, |source| format!(": {source}"));
+            return match self {
+                TargetError::Refused { .. } | TargetError::Session { .. } => format!("{self}{cause}"),
+                _ => self.to_string(),
+            };
+        };
+        let mut text = format!("the target answered SQLSTATE {}", error.code().code());
+        for (name, value) in
+            [("table", error.table()), ("column", error.column()), ("constraint", error.constraint()), ("type", error.datatype())]
+        {
+            if let Some(value) = value {
+                text += &format!(", {name} `{value}`");
+            }
+        }
+        if error.code().code().starts_with("42") {
+            text += &format!(": {}", error.message());
+        } else if let Some(meaning) = meaning(error.code().code()) {
+            text += &format!(": {meaning}");
+        }
+        text
+    }
+}
+
+/// Row faults in words (PostgreSQL's manual, appendix A).
+fn meaning(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "22001" => "a value is too long for its column",
+        "22003" => "a number is out of the column's range",
+        "22007" | "22008" => "a date or time does not fit the column",
+        "22021" | "22P05" => "a character does not exist in the target's encoding",
+        "22P02" | "22P03" => "a value does not read as the column's type",
+        "22012" => "an expression divides by zero",
+        "23502" => "a value is null and the column is NOT NULL",
+        "23503" => "a foreign key does not hold",
+        "23505" => "another row has this key already",
+        "23514" => "a check constraint does not hold",
+        "23P01" => "an exclusion constraint does not hold",
+        "P0001" => "a trigger raised an error",
+        _ => return None,
+    })
+}

@@ -1,0 +1,7 @@
+//! Integration tests: the real binary between real servers, one binary for all of them. How to write one: `support/mod.rs`.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod catalog;
+mod harness;
+mod support;
