@@ -8,7 +8,9 @@
 mod access;
 mod blocker;
 mod error;
+mod estimate;
 mod inventory;
+mod lock;
 mod partition;
 mod publication;
 mod relation;
@@ -20,6 +22,8 @@ mod target;
 
 pub use access::{Access, access};
 pub use blocker::{Blocker, Holder, blockers};
+pub use estimate::row_estimates;
+pub use lock::{LockHolder, backend_pid, lock_holders};
 pub use error::{CatalogError, SqlError};
 pub use inventory::{Inventory, Sequence, inventory};
 pub use partition::{Leaf, leaves};

@@ -2,6 +2,7 @@
 //! commits at or behind the slot's consistent point comes from the stream; an interrupted copy leaves nothing behind.
 
 use super::board::Board;
+use super::holdup::{self, Busy, Side};
 use super::{PipelineError, Tasks, session};
 use crate::change::{CommitLsn, Position};
 use crate::config::{Connector, Triggers};
@@ -80,11 +81,12 @@ impl Copier {
         let target = session::open(&tasks, &self.connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
         let files = files(&source, plan).await?;
         let mut stream = Connection::open(&self.connector.source.endpoint, &name, None).await.map_err(PipelineError::Source)?;
-        self.board.waits(&plan.target.to_string(), Some("the source's open transactions to end (slot creation)".to_owned()));
         let slot = temporary_name(&name)?;
-        let made = stream.create_slot(&slot, SlotKind::Temporary, SnapshotUse::Export).await;
-        self.board.waits(&plan.target.to_string(), None);
-        let made = made?;
+        let making = stream.create_slot(&slot, SlotKind::Temporary, SnapshotUse::Export);
+        let made = holdup::slot_made(&self.board, &plan.target.to_string(), &source, making).await?;
+        let source_busy = Busy::of(&source, Side::Source, Some(plan.target.to_string()), &self.board).await?;
+        let target_busy = Busy::of(&target, Side::Target, Some(plan.target.to_string()), &self.board).await?;
+        let _busy = (source_busy.begin(), target_busy.begin());
         let snapshot = made.snapshot.clone().unwrap_or_default();
         let open = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; SET LOCAL row_security = off;

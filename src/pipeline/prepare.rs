@@ -1,8 +1,8 @@
 //! Makes what a connector needs, and holds what is there against what was recorded. Idempotent: each start goes through it, and a
 //! crash between any two of its steps is cured by the next.
 
-use super::PipelineError;
-use super::publish;
+use super::board::Board;
+use super::{PipelineError, holdup, publish};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
@@ -45,6 +45,7 @@ pub async fn prepare(
     source: &Client,
     target: &mut Client,
     copy: FirstCopy,
+    board: &Board,
 ) -> Result<Prepared, PipelineError> {
     let facts = source::server_facts(source).await?;
     let relations = catalog::relations(source).await?;
@@ -77,7 +78,7 @@ pub async fn prepare(
     store::connector::write(target, &record).await?;
     take_on(target, source, connector, &compiled, copy).await?;
     if connector.kafka().is_none() {
-        ensure_slot(connector, source, target, &slot, &mut record, &facts).await?;
+        ensure_slot(connector, (source, target), &slot, &mut record, &facts, board).await?;
     }
     Ok(Prepared { record, facts, slot, publications, compiled, findings })
 }
@@ -235,11 +236,11 @@ pub async fn writes(source: &Client, table: &TableName) -> Result<i64, PipelineE
 /// The slot, and the first checkpoint. Nothing here ever moves either.
 async fn ensure_slot(
     connector: &Connector,
-    source: &Client,
-    target: &Client,
+    (source, target): (&Client, &Client),
     slot: &SlotName,
     record: &mut ConnectorRecord,
     facts: &ServerFacts,
+    board: &Board,
 ) -> Result<(), PipelineError> {
     let checkpoint = checkpoint::read(target, &connector.name).await?.into_iter().find(|found| found.topic == checkpoint::LOCAL);
     let end = checkpoint.and_then(|found| found.end_lsn);
@@ -249,7 +250,8 @@ async fn ensure_slot(
         (None, None) => {
             record.made.slot = true;
             store::connector::write(target, record).await?;
-            let made = make_slot(&connector.source.endpoint, slot).await?;
+            let making = make_slot(&connector.source.endpoint, slot);
+            let made = holdup::slot_made(board, "source", source, making).await?;
             tracing::info!(slot = %slot, at = %made, "made the slot");
             made
         }
