@@ -8,7 +8,7 @@ mod copy;
 mod crash;
 mod halt;
 mod harness;
-mod preflight;
 mod hostile;
+mod preflight;
 mod stream;
 mod support;
