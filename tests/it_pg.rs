@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tablelift::config::Connector;
 use tablelift::fate::Fate;
 use tablelift::pg::{
     Attempts, CertificateUse, ConnectError, Connected, Endpoint, Host, SslMode, Step, TargetSession, connect, open_transport,
@@ -241,6 +242,7 @@ async fn everything_about_connecting() {
     without_tls(&lab).await;
     sessions(&lab).await;
     several_hosts(&lab).await;
+    from_a_connector_file(&lab).await;
     lab.start_standby();
     session_attributes(&lab).await;
 }
@@ -432,6 +434,34 @@ async fn several_hosts(lab: &Lab) {
     let error = error_of(&endpoint).await;
     assert!(matches!(&error, ConnectError::Several { tried } if tried.len() == 2), "{error:?}");
     assert_eq!(error.fate(), Fate::Retry);
+}
+
+/// What `config` makes of urls, the environment and the files of a home folder opens sessions.
+async fn from_a_connector_file(lab: &Lab) {
+    std::fs::write(lab.folder.join(".pgpass"), format!("localhost:{}:*:scram_user:p w'd\n", lab.port)).unwrap();
+    run(Command::new("chmod").args(["0600", ".pgpass"]).current_dir(&lab.folder));
+    let (home, port) = (lab.path(""), lab.port);
+    let (home, ca, crt, key) = (home.as_str(), lab.path(CA), lab.path("client.crt"), lab.path("client.key"));
+    let env = |name: &str| match name {
+        "HOME" => Some(home.to_owned()),
+        "PGSSLROOTCERT" => Some(ca.clone()),
+        "PGDATABASE" => Some("postgres".to_owned()),
+        "ENCODED" => Some("p%20w%27d".to_owned()),
+        _ => None,
+    };
+    for (url, encrypted) in [
+        (format!("postgres://scram_user@localhost:{port}/?hostaddr=127.0.0.1&sslmode=verify-full"), true),
+        (format!("postgres://scram_user:${{ENCODED}}@127.0.0.1:{port}/?sslmode=verify-full"), true),
+        (format!("host=127.0.0.1 port={port} user=scram_user password='p w\\\\'d' sslmode=disable"), false),
+        (format!("postgres://cert_user@127.0.0.1:{port}/?sslcert={crt}&sslkey={key}"), true),
+        (format!("postgres://postgres@{}:{port}/", home.replace('/', "%2F")), false),
+        (format!("postgres://scram_user@/?host=/nowhere,localhost&hostaddr=,127.0.0.1&port={port}"), true),
+    ] {
+        let text =
+            format!("name = \"it\"\n[source]\nurl = \"{url}\"\n[target]\nurl = \"host=x user=y\"\n[[table]]\nsource = \"t\"\n");
+        let connector = Connector::parse(&text, Path::new("it.toml"), &env).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(enter(&connector.source.endpoint).await.encrypted, encrypted, "{url}");
+    }
 }
 
 async fn session_attributes(lab: &Lab) {

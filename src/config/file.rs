@@ -110,17 +110,17 @@ fn url(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<Endpoint> {
 
 fn source(reader: &mut Reader<'_>, mut section: Section<'_>) -> Option<SourceConfig> {
     let endpoint = url(reader, &mut section);
-    let slot = reader.text(&mut section, "slot").and_then(|text| slot_name(reader, text));
+    let slot = reader.text(&mut section, "slot").and_then(|text| slot_name(reader, &text));
     let publication = reader.text(&mut section, "publication");
-    let publication = publication.and_then(|text| reader.check(text.place, names::exact(&text.value)));
+    let publication = publication.and_then(|text| reader.check(text.place, names::exact(&text.value, &text.written)));
     reader.close(&section);
     Some(SourceConfig { endpoint: endpoint?, slot, publication })
 }
 
-fn slot_name(reader: &mut Reader<'_>, text: Text) -> Option<String> {
+fn slot_name(reader: &mut Reader<'_>, text: &Text) -> Option<String> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if (1..=63).contains(&text.value.len()) && text.value.chars().all(fits) {
-        return Some(text.value);
+        return Some(text.value.clone());
     }
     let what = format!("the slot `{}` is not 1 to 63 of the characters a-z, 0-9 and `_`", text.written);
     reader.complain(text.place, Complaint::new(what));
@@ -155,9 +155,9 @@ fn log(reader: &mut Reader<'_>, mut section: Section<'_>, name: Option<&str>) ->
         Some(true) => reader.required_text(&mut section, "brokers"),
         _ => reader.text(&mut section, "brokers"),
     };
-    let brokers = brokers.and_then(|text| brokers_list(reader, text));
+    let brokers = brokers.and_then(|text| brokers_list(reader, &text));
     let prefix = match reader.text(&mut section, "topic_prefix") {
-        Some(text) => topic_prefix(reader, text),
+        Some(text) => topic_prefix(reader, &text),
         None => name.map(str::to_owned),
     };
     let partitions = reader.integer(&mut section, "partitions", 1..=1000).unwrap_or(DEFAULT_PARTITIONS);
@@ -174,25 +174,24 @@ fn log(reader: &mut Reader<'_>, mut section: Section<'_>, name: Option<&str>) ->
     Some(LogKind::Kafka(Kafka { brokers: brokers?, topic_prefix: prefix?, partitions, replication_factor, settings }))
 }
 
-fn brokers_list(reader: &mut Reader<'_>, text: Text) -> Option<String> {
-    let whole = |broker: &str| match broker.trim().rsplit_once(':') {
-        None => !broker.trim().is_empty() && !broker.trim().contains(char::is_whitespace),
-        Some((host, port)) => {
-            !host.is_empty() && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok_and(|port| port > 0)
-        }
+fn brokers_list(reader: &mut Reader<'_>, text: &Text) -> Option<String> {
+    let brokers: Vec<_> = text.value.split(',').map(str::trim).collect();
+    let whole = |broker: &&str| {
+        let (host, port) = broker.rsplit_once(':').unwrap_or((broker, "9092"));
+        !host.is_empty() && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok_and(|port| port > 0)
     };
-    if text.value.split(',').all(whole) {
-        return Some(text.value);
+    if brokers.iter().all(whole) {
+        return Some(brokers.join(","));
     }
     let what = format!("`{}` is not a list of brokers", text.written);
     reader.complain(text.place, Complaint::new(what).hint("brokers = \"kafka-1:9092,kafka-2:9092\""));
     None
 }
 
-fn topic_prefix(reader: &mut Reader<'_>, text: Text) -> Option<String> {
+fn topic_prefix(reader: &mut Reader<'_>, text: &Text) -> Option<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if (1..=MAX_TOPIC_PREFIX).contains(&text.value.len()) && text.value.chars().all(fits) {
-        return Some(text.value);
+        return Some(text.value.clone());
     }
     let what = format!(
         "the prefix `{}` is not 1 to {MAX_TOPIC_PREFIX} of the characters that Kafka has in a topic's name: a-z, A-Z, 0-9, `.`, `_`, `-`",

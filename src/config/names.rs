@@ -60,9 +60,9 @@ fn plain(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$'
 }
 
-/// Schema and name of a table or of a pattern; a missing schema is `public`.
-pub(super) fn qualified(written: &str) -> Result<(Glob, Glob), Complaint> {
-    let mut parts = split(written)?;
+/// Schema and name of a table or of a pattern; a missing schema is `public`. `written` is what a complaint may show.
+pub(super) fn qualified(value: &str, written: &str) -> Result<(Glob, Glob), Complaint> {
+    let mut parts = split(value, written)?;
     for part in &parts {
         check_part(part, written)?;
     }
@@ -79,10 +79,10 @@ pub(super) fn table((schema, name): &(Glob, Glob)) -> Option<TableName> {
     Some(TableName::new(schema.fixed()?, name.fixed()?))
 }
 
-fn split(written: &str) -> Result<Vec<Glob>, Complaint> {
+fn split(value: &str, written: &str) -> Result<Vec<Glob>, Complaint> {
     let mut parts = vec![Glob(Vec::new())];
     let mut quoted = false;
-    let mut characters = written.trim().chars().peekable();
+    let mut characters = value.trim().chars().peekable();
     while let Some(c) = characters.next() {
         match c {
             '"' if quoted && characters.peek() == Some(&'"') => {
@@ -125,14 +125,14 @@ fn check_part(part: &Glob, written: &str) -> Result<(), Complaint> {
         );
     }
     part.0.iter().try_for_each(|piece| match piece {
-        Piece::Text(text) => check_length(text),
+        Piece::Text(text) => check_length(text, written),
         Piece::Any => Ok(()),
     })
 }
 
-fn check_length(name: &str) -> Result<(), Complaint> {
+fn check_length(name: &str, written: &str) -> Result<(), Complaint> {
     if name.len() > MAX_NAME {
-        let what = format!("`{name}` is {} bytes long, a name in PostgreSQL at most {MAX_NAME}", name.len());
+        let what = format!("`{written}` has a name of {} bytes, and PostgreSQL keeps {MAX_NAME}", name.len());
         return Err(Complaint::new(what));
     }
     if name.contains('\0') { Err(Complaint::new("a name cannot hold a zero byte")) } else { Ok(()) }
@@ -140,10 +140,10 @@ fn check_length(name: &str) -> Result<(), Complaint> {
 
 /// A name of a column, slot or publication: exactly as written, upper case and all, unless the whole of it stands in double
 /// quotes, which are then taken off.
-pub(super) fn exact(written: &str) -> Result<String, Complaint> {
-    let inner = written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    let name = inner.map_or_else(|| written.to_owned(), |inner| inner.replace("\"\"", "\""));
-    check_length(&name)?;
+pub(super) fn exact(value: &str, written: &str) -> Result<String, Complaint> {
+    let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let name = inner.map_or_else(|| value.to_owned(), |inner| inner.replace("\"\"", "\""));
+    check_length(&name, written)?;
     if name.is_empty() { Err(Complaint::new("a name cannot be empty")) } else { Ok(name) }
 }
 
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn read(written: &str) -> Result<String, String> {
-        qualified(written).map(|(schema, name)| format!("{schema}|{name}")).map_err(|complaint| complaint.what)
+        qualified(written, written).map(|(schema, name)| format!("{schema}|{name}")).map_err(|complaint| complaint.what)
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn stars_match_any_characters() {
-        let glob = |written: &str| qualified(written).unwrap().1;
+        let glob = |written: &str| qualified(written, written).unwrap().1;
         for (pattern, name, expected) in [
             ("audit_*", "audit_", true),
             ("audit_*", "audits", false),
@@ -197,8 +197,8 @@ mod tests {
 
     #[test]
     fn names_of_columns_stand_as_they_are() {
-        assert_eq!(exact("Weird Col").as_deref(), Ok("Weird Col"));
-        assert_eq!(exact("\"a\"\"b\"").as_deref(), Ok("a\"b"));
-        assert!(exact("").is_err() && exact("\"\"").is_err());
+        assert_eq!(exact("Weird Col", "").as_deref(), Ok("Weird Col"));
+        assert_eq!(exact("\"a\"\"b\"", "").as_deref(), Ok("a\"b"));
+        assert!(exact("", "").is_err() && exact("\"\"", "").is_err());
     }
 }

@@ -102,16 +102,16 @@ impl<'a> Reader<'a> {
         Place::of(self.text, value.span().start)
     }
 
-    fn wrong_type(&mut self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
-        let what = format!("`{key}` is {}, and {expected} is meant", kind(value.get_ref()));
+    fn wrong_type(&mut self, label: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
+        let what = format!("{label} is {}, and {expected} is meant", kind(value.get_ref()));
         self.complain(self.place_of(value), Complaint::new(what));
     }
 
-    /// `key` names the value in a mistake.
-    fn text_of(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Text> {
+    /// `label` names the value in a mistake.
+    fn text_of(&mut self, label: &str, value: &Spanned<DeValue<'_>>) -> Option<Text> {
         let place = self.place_of(value);
         let DeValue::String(written) = value.get_ref() else {
-            self.wrong_type(key, value, "a string");
+            self.wrong_type(label, value, "a string");
             return None;
         };
         let mut complaints = Vec::new();
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
 
     pub fn text(&mut self, section: &mut Section<'_>, key: &'static str) -> Option<Text> {
         let (_, value) = section.take(key)?;
-        self.text_of(key, value)
+        self.text_of(&format!("`{key}`"), value)
     }
 
     pub fn required_text(&mut self, section: &mut Section<'_>, key: &'static str) -> Option<Text> {
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
         let (_, value) = section.take(key)?;
         let found = value.get_ref().as_bool();
         if found.is_none() {
-            self.wrong_type(key, value, "`true` or `false`");
+            self.wrong_type(&format!("`{key}`"), value, "`true` or `false`");
         }
         found
     }
@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
     pub fn integer(&mut self, section: &mut Section<'_>, key: &'static str, range: RangeInclusive<i32>) -> Option<i32> {
         let (_, value) = section.take(key)?;
         let DeValue::Integer(written) = value.get_ref() else {
-            self.wrong_type(key, value, "a whole number");
+            self.wrong_type(&format!("`{key}`"), value, "a whole number");
             return None;
         };
         let number = i32::from_str_radix(written.as_str(), written.radix()).ok().filter(|number| range.contains(number));
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
     pub fn texts(&mut self, section: &mut Section<'_>, key: &'static str) -> Option<Vec<Text>> {
         let (_, value) = section.take(key)?;
         let Some(items) = value.get_ref().as_array() else {
-            self.wrong_type(key, value, "a list of strings, as in [\"a\", \"b\"],");
+            self.wrong_type(&format!("`{key}`"), value, "a list of strings, as in [\"a\", \"b\"],");
             return None;
         };
         Some(items.iter().filter_map(|item| self.text_of(&format!("an entry of `{key}`"), item)).collect())
@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
         let found = words.iter().find(|(word, _)| *word == text.value).map(|(_, meaning)| *meaning);
         if found.is_none() {
             let all: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-            let complaint = Complaint::new(format!("`{key}` is {}", all.join(" or ")));
+            let complaint = Complaint::new(format!("`{key}` is \"{}\", and {} is meant", text.written, all.join(" or ")));
             let near = nearest(&text.value, words.iter().map(|(word, _)| *word));
             let complaint = Complaint { hint: near.map(|word| format!("did you mean \"{word}\"?")), ..complaint };
             self.complain(text.place, complaint);
@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
         match value.get_ref() {
             DeValue::Table(table) => Some(self.section_of(table, format!("[{path}]"), place)),
             _ => {
-                self.wrong_type(key, value, &format!("a section `[{path}]`"));
+                self.wrong_type(&format!("`{key}`"), value, &format!("a section `[{path}]`"));
                 None
             }
         }
@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
             _ => Vec::new(),
         };
         if tables.is_empty() {
-            self.wrong_type(key, value, &format!("a list of sections `[[{key}]]`"));
+            self.wrong_type(&format!("`{key}`"), value, &format!("a list of sections `[[{key}]]`"));
         }
         tables.into_iter().map(|(place, table)| self.section_of(table, format!("[[{key}]]"), place)).collect()
     }
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
         let mut found = Vec::new();
         for entry in &mut section.entries {
             entry.taken = true;
-            if let Some(text) = self.text_of(entry.key, entry.value) {
+            if let Some(text) = self.text_of(&format!("`{}`", entry.key), entry.value) {
                 found.push((entry.key.to_owned(), entry.place, text));
             }
         }
@@ -233,6 +233,7 @@ impl<'a> Reader<'a> {
             entry.taken = true;
             let value = match entry.value.get_ref() {
                 DeValue::Integer(number) => Some(number.to_string()),
+                DeValue::Float(number) => Some(number.to_string()),
                 DeValue::Boolean(yes) => Some(yes.to_string()),
                 DeValue::Table(_) => {
                     let what = format!("`{}` is a section, and a string, a number, `true` or `false` is meant", entry.key);
@@ -240,9 +241,9 @@ impl<'a> Reader<'a> {
                     self.complain(entry.place, Complaint::new(what).hint(hint));
                     None
                 }
-                DeValue::String(_) => self.text_of(entry.key, entry.value).map(|text| text.value),
+                DeValue::String(_) => self.text_of(&format!("`{}`", entry.key), entry.value).map(|text| text.value),
                 _ => {
-                    self.wrong_type(entry.key, entry.value, "a string, a number, `true` or `false`");
+                    self.wrong_type(&format!("`{}`", entry.key), entry.value, "a string, a number, `true` or `false`");
                     None
                 }
             };

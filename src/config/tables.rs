@@ -26,7 +26,7 @@ impl Tables {
     pub fn read(reader: &mut Reader<'_>, top: &mut Section<'_>) -> Self {
         let mut tables = Self::default();
         if !top.has("table") {
-            let hint = "[[table]]\n    source = \"public.*\"\n    takes every table of schema public";
+            let hint = "a `[[table]]` with `source = \"public.*\"` takes every table of schema public";
             reader.missing(Place::START, Complaint::new("the file names no table").hint(hint));
         }
         for mut section in reader.sections(top, "table") {
@@ -66,7 +66,7 @@ impl Tables {
                 free.insert(place);
             }
             Entry::Occupied(first) => {
-                let what = format!("two entries write to `{target}`, the first in line {}", first.get().line);
+                let what = format!("two entries write to the same table, the first in line {}", first.get().line);
                 reader.complain(place, Complaint::new(what).hint("a target table has one owner: name another target"));
             }
         }
@@ -163,18 +163,18 @@ fn read_keys(reader: &mut Reader<'_>, section: &mut Section<'_>, explicit: bool)
 }
 
 fn name_of(reader: &mut Reader<'_>, text: &Text) -> Option<Name> {
-    reader.check(text.place, names::qualified(&text.value))
+    reader.check(text.place, names::qualified(&text.value, &text.written))
 }
 
 fn column_list(reader: &mut Reader<'_>, what: &str, texts: Vec<Text>) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for text in texts {
-        let Some(name) = reader.check(text.place, names::exact(&text.value)) else { continue };
+        let Some(name) = reader.check(text.place, names::exact(&text.value, &text.written)) else { continue };
         if seen.insert(name.clone()) {
             found.push(name);
         } else {
-            reader.complain(text.place, Complaint::new(format!("`{what}` names `{name}` twice")));
+            reader.complain(text.place, Complaint::new(format!("`{what}` names `{}` twice", text.written)));
         }
     }
     found
@@ -194,7 +194,7 @@ fn read_ignore(reader: &mut Reader<'_>, section: &mut Section<'_>, explicit: boo
         reader.complain(text.place, complaint.hint("ignore = [\"*\"], or give that table an entry of its own"));
     }
     for text in texts.iter().filter(|text| key.contains(&text.value)) {
-        reader.complain(text.place, Complaint::new(format!("`{}` is ignored and in `key`", text.value)));
+        reader.complain(text.place, Complaint::new(format!("`{}` is ignored and in `key`", text.written)));
     }
     Ignore::Columns(column_list(reader, "ignore", texts))
 }
@@ -203,7 +203,7 @@ fn read_columns(reader: &mut Reader<'_>, mut section: Section<'_>) -> Vec<(Strin
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for (written, place, text) in reader.free_texts(&mut section) {
-        let name = reader.check(place, names::exact(&written));
+        let name = reader.check(place, names::exact(&written, &written));
         let Some((name, expression)) = name.zip(expression(reader, &written, text)) else { continue };
         if !seen.insert(name.clone()) {
             reader.complain(place, Complaint::new(format!("the column `{name}` is mapped twice")));

@@ -119,6 +119,9 @@ impl ConnectError {
         match self {
             Self::TlsNotOffered { .. } => Some("set `ssl = on` at the server, or another sslmode"),
             Self::Tls { source, .. } => tls_error(source).and_then(super::tls::hint),
+            Self::CertificateFile { what: CertificateUse::Roots, .. } => {
+                Some("`sslrootcert=FILE`, `sslrootcert=system`, PGSSLROOTCERT or ~/.postgresql/root.crt says whom to trust")
+            }
             Self::CertificateFile { what: CertificateUse::Key, .. } => {
                 Some("an unencrypted PEM key that only its owner can read (chmod 0600)")
             }

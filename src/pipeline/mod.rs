@@ -8,6 +8,7 @@ mod copy;
 mod gate;
 mod gather;
 mod held;
+pub mod kafka;
 mod local;
 mod prepare;
 mod publish;

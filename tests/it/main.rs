@@ -9,5 +9,6 @@ mod crash;
 mod halt;
 mod harness;
 mod hostile;
+mod preflight;
 mod stream;
 mod support;

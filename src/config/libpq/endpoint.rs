@@ -144,10 +144,6 @@ fn trust(given: &Parameters, home: Option<&Path>, complaints: &mut Vec<Complaint
         let complaint = Complaint::new("`sslrootcert=system` goes with sslmode `verify-full` only");
         complaints.push(complaint.hint("anyone can have a certificate that the system trusts: the name must be checked"));
     }
-    if root.is_none() && mode >= SslMode::VerifyCa {
-        let complaint = Complaint::new(format!("sslmode `{mode}` needs a root certificate, and there is none"));
-        complaints.push(complaint.hint("`sslrootcert=FILE`, `sslrootcert=system`, PGSSLROOTCERT, or ~/.postgresql/root.crt"));
-    }
     (mode, root)
 }
 
@@ -169,4 +165,112 @@ fn connect_timeout(given: &Parameters, complaints: &mut Vec<Complaint>) -> Durat
         complaints.push(Complaint::new("`connect_timeout` is not a whole number of seconds"));
     }
     Duration::from_secs(seconds.unwrap_or(0).max(0).unsigned_abs().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    /// A home with a password file, a service file, a root certificate and a certificate of our own.
+    fn home(name: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let home = std::env::temp_dir().join(format!("tablelift-home-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(home.join(".postgresql")).unwrap();
+        let file = |name: &str, text: &str| std::fs::write(home.join(name), text).unwrap();
+        file(".pgpass", "h1:5432:*:*:one\nh2:*:db:u:two\nlocalhost:*:*:*:socket\n/run/pg:*:*:*:folder\n");
+        file(".pg_service.conf", "[prod]\nhost=h9\nport=9999\nsslmode=require\nbad=1\n[plain]\nhost=h8\nuser=eight\n");
+        std::fs::set_permissions(home.join(".pgpass"), PermissionsExt::from_mode(0o600)).unwrap();
+        home
+    }
+
+    fn describe(endpoint: &Endpoint) -> String {
+        let mut text = format!("{endpoint} {}", endpoint.ssl_mode);
+        for password in &endpoint.passwords {
+            write!(text, " {}", password.as_deref().unwrap_or("-")).unwrap();
+        }
+        text
+    }
+
+    fn read(url: &str, env: &[(&str, &str)]) -> Result<Endpoint, Vec<Complaint>> {
+        endpoint(url, &|name| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn precedence_and_defaults() {
+        let home = home("precedence");
+        let home = home.to_str().unwrap();
+        for (url, env, expected) in [
+            ("postgres://", "", "os@/var/run/postgresql:5432/os prefer socket"),
+            ("postgres://u@h1,h2,h3:7/db", "", "u@h1:5432,h2:5432,h3:7/db prefer one two -"),
+            ("postgres://u:p@h1,h2/db", "PGPASSWORD=q", "u@h1:5432,h2:5432/db prefer p p"),
+            ("postgres://h1", "PGPASSWORD=q PGUSER=pu PGDATABASE=pd PGPORT=6 PGSSLMODE=disable", "pu@h1:6/pd disable q"),
+            ("user=x", "PGHOST=/run/pg,h1 PGPORT=1,5432", "x@/run/pg:1,h1:5432/x prefer folder one"),
+            ("host=a,b port=1", "", "os@a:1,b:1/os prefer - -"),
+            ("hostaddr=::1 user=u", "", "u@[::1]:5432/u prefer -"),
+            ("service=plain", "PGUSER=other PGHOST=other", "eight@h8:5432/eight prefer -"),
+            ("postgres://me@/db?service=plain", "", "me@h8:5432/db prefer -"),
+            ("postgres://u@h1", "PGSERVICE=plain", "u@h1:5432/u prefer one"),
+            ("postgres://u@h1", "PGPASSFILE=/nowhere", "u@h1:5432/u prefer -"),
+            ("postgres://u@h?sslrootcert=system", "", "u@h:5432/u verify-full -"),
+            ("postgres://u@h?sslmode=", "PGSSLMODE=require", "u@h:5432/u require -"),
+            ("host='' port='' user=u", "", "u@/var/run/postgresql:5432/u prefer socket"),
+        ] {
+            let mut variables = vec![("HOME", home), ("USER", "os")];
+            variables.extend(env.split(' ').filter_map(|pair| pair.split_once('=')));
+            let found = read(url, &variables).map(|endpoint| describe(&endpoint));
+            assert_eq!(found.as_deref(), Ok(expected), "{url} {env}");
+        }
+        std::fs::remove_dir_all(home).unwrap();
+    }
+
+    #[test]
+    fn files_of_the_home_folder() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = home("files");
+        let variables = [("HOME", home.to_str().unwrap())];
+        let url = "postgres://u@h1/db?connect_timeout=0&target_session_attrs=primary&options=-c%20a%3D1";
+        let found = read(url, &variables).unwrap();
+        assert_eq!((found.ssl_root_cert, found.ssl_cert, found.ssl_key), (None, None, None));
+        assert_eq!((found.connect_timeout, found.target_session), (Duration::ZERO, TargetSession::Primary));
+        assert_eq!(found.options.as_deref(), Some("-c a=1"));
+        for name in ["root.crt", "postgresql.crt", "postgresql.key"] {
+            std::fs::write(home.join(".postgresql").join(name), "").unwrap();
+        }
+        let found = read(url, &variables).unwrap();
+        let own = |name| Some(home.join(".postgresql").join(name));
+        assert_eq!(
+            (found.ssl_root_cert, found.ssl_cert, found.ssl_key),
+            (own("root.crt"), own("postgresql.crt"), own("postgresql.key"))
+        );
+        let found = read("postgres://u@h1?sslrootcert=/r&sslcert=/c&sslkey=/k&sslcertmode=disable", &variables).unwrap();
+        assert_eq!((found.ssl_root_cert, found.ssl_cert), (Some("/r".into()), None));
+        std::fs::set_permissions(home.join(".pgpass"), PermissionsExt::from_mode(0o640)).unwrap();
+        assert_eq!(read(url, &variables).unwrap().passwords, [None], "others can read the password file");
+        std::fs::remove_dir_all(home).unwrap();
+    }
+
+    #[test]
+    fn what_is_wrong() {
+        let home = home("wrong");
+        let home = home.to_str().unwrap();
+        for (url, expected) in [
+            ("postgres://h:0", "a port is not"),
+            ("postgres://h:1?port=65536", "a port is not"),
+            ("host=a,b port=1,2,3", "not as many ports"),
+            ("host=a hostaddr=b", "not an IP address"),
+            ("host=a sslmode=no", "`sslmode` is one of disable,"),
+            ("host=a target_session_attrs=no", "`target_session_attrs` is one of any,"),
+            ("host=a connect_timeout=1s", "`connect_timeout` is not"),
+            ("host=a sslrootcert=system sslmode=require", "`verify-full` only"),
+            ("host=a channel_binding=require", "`channel_binding` that is not supported"),
+            ("host=a sslcrl=x", "`sslcrl` that is not supported"),
+            ("service=none", "no service file has"),
+            ("service=prod", "a parameter that is unknown"),
+        ] {
+            let complaints = read(url, &[("HOME", home), ("USER", "u")]).unwrap_err();
+            assert!(complaints.len() == 1 && complaints[0].what.contains(expected), "{url}: {complaints:?}");
+        }
+        std::fs::remove_dir_all(home).unwrap();
+    }
 }
