@@ -72,7 +72,7 @@ both_logs!(a_second_run_waits_as_a_standby, |w| {
     }
     let first = Daemon::run(&w);
     w.settle().await;
-    let mut second = Daemon::run(&w);
+    let second = Daemon::run(&w);
     let pid = w
         .source
         .text(&format!(
