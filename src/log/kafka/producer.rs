@@ -1,0 +1,274 @@
+//! The producer: idempotent, acknowledged by all replicas, without a gap.
+//!
+//! A failure ends it. librdkafka would otherwise go on behind an event that the broker refused, and the cured table would come back to a place that
+//! apply has already passed. So one failed event fails everything that was not acknowledged, and the owner starts again from its record.
+
+use super::context::Trouble;
+use super::settings::{Role, client, settings_error};
+use super::{AckGroup, Acks, Ends};
+use crate::config::Kafka;
+use crate::event::Frame;
+use crate::log::{Doing, LogError};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{ClientContext, client::Client};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How long a full queue is left to drain before the next try.
+const FULL: Duration = Duration::from_millis(1);
+/// A partition's ends are asked for by whoever waits for nothing else.
+const ASK: Duration = Duration::from_secs(10);
+
+/// A handle; clones share the connection, the queue and the fate.
+#[derive(Clone)]
+pub struct Producer {
+    inner: Arc<ThreadedProducer<Context>>,
+}
+
+impl Producer {
+    /// `acknowledged` is how far each partition had been acknowledged when it was last recorded: an event that lands below it lands in another log
+    /// than ours ([`LogError::Rewound`]).
+    pub fn new(kafka: &Kafka, acknowledged: &Ends) -> Result<Self, LogError> {
+        let context = Context { board: Arc::new(Board::new(acknowledged)), trouble: Trouble::default() };
+        let made = client(kafka, Role::Producer).create_with_context(context);
+        Ok(Self { inner: Arc::new(made.map_err(|error| settings_error(kafka, &error))?) })
+    }
+
+    /// A queue of groups to be acknowledged.
+    pub fn acks<T>(&self) -> Acks<T> {
+        Acks::new(self.clone())
+    }
+
+    /// Queues one event. Waits while the queue is full, and for nothing else. An error means that it was not queued.
+    pub async fn send(&self, group: &Arc<AckGroup>, topic: &str, partition: i32, frame: &Frame) -> Result<(), LogError> {
+        self.produce(group, topic, partition, (frame.key(), frame.value()), || headers(frame)).await
+    }
+
+    pub(super) async fn produce(
+        &self,
+        group: &Arc<AckGroup>,
+        topic: &str,
+        partition: i32,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        headers: impl FnOnce() -> OwnedHeaders,
+    ) -> Result<(), LogError> {
+        if let Some(failure) = self.failure() {
+            return Err(failure);
+        }
+        let mut record =
+            BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, Arc::clone(group)).partition(partition).headers(headers());
+        (record.key, record.payload) = (key, value);
+        group.sent();
+        loop {
+            match self.inner.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                    record = back;
+                    tokio::time::sleep(FULL).await;
+                }
+                Err((error, _)) => {
+                    group.settle();
+                    return Err(self.failure().unwrap_or_else(|| refusal(&error, topic, partition)));
+                }
+            }
+        }
+    }
+
+    /// Why this producer is dead. Stays what it is.
+    pub fn failure(&self) -> Option<LogError> {
+        self.board().failure.get().cloned()
+    }
+
+    /// Events that are not yet acknowledged.
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.inner.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Why the broker is not reached, where librdkafka has said something since the last acknowledgement.
+    pub fn trouble(&self) -> Option<LogError> {
+        let (code, reason) = self.context().trouble.last()?;
+        Some(LogError::of_code(Doing::Produce, None, code).because_of(reason))
+    }
+
+    /// The first and the next offset of a partition.
+    pub async fn ends_of(&self, topic: &str, partition: i32) -> Result<(i64, i64), LogError> {
+        let (inner, topic) = (Arc::clone(&self.inner), topic.to_owned());
+        let asked = tokio::task::spawn_blocking(move || {
+            let found = inner.client().fetch_watermarks(&topic, partition, ASK);
+            found.map_err(|error| refused(Doing::ReadEnds, &error, &topic, partition))
+        });
+        asked.await.map_err(|_| LogError::Stopped)?
+    }
+
+    /// Gives up what is not acknowledged, and leaves. Without it the last handle's drop does so, and blocks for a moment.
+    pub async fn close(self) {
+        // a panic in there has been reported by then
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+
+    fn context(&self) -> &Context {
+        let client: &Client<Context> = self.inner.client();
+        client.context()
+    }
+
+    pub(super) fn board(&self) -> &Board {
+        &self.context().board
+    }
+}
+
+fn headers(frame: &Frame) -> OwnedHeaders {
+    let empty = OwnedHeaders::new_with_capacity(3);
+    frame.headers().fold(empty, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+}
+
+fn refusal(error: &KafkaError, topic: &str, partition: i32) -> LogError {
+    refused(Doing::Produce, error, topic, partition)
+}
+
+fn refused(doing: Doing, error: &KafkaError, topic: &str, partition: i32) -> LogError {
+    match error.rdkafka_error_code() {
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => LogError::TooLarge { topic: topic.to_owned() },
+        Some(Code::UnknownPartition) => LogError::NoPartition { topic: topic.to_owned(), partition },
+        Some(code @ (Code::Fatal | Code::GaplessGuarantee | Code::PurgeQueue | Code::PurgeInflight)) => {
+            LogError::Producer { code }
+        }
+        Some(code) => LogError::of_code(doing, Some(topic), code),
+        None => LogError::Stopped,
+    }
+}
+
+/// What the acknowledgements have told. Written by librdkafka's polling thread.
+pub(super) struct Board {
+    failure: OnceLock<LogError>,
+    acknowledged: Mutex<Acknowledged>,
+    listeners: Mutex<Vec<Weak<Notify>>>,
+}
+
+impl Board {
+    fn new(ends: &Ends) -> Self {
+        Self { failure: OnceLock::new(), acknowledged: Mutex::new(Acknowledged::new(ends)), listeners: Mutex::default() }
+    }
+
+    /// `news` is told of a failure.
+    pub fn tell(&self, news: &Arc<Notify>) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(Arc::downgrade(news));
+    }
+
+    fn fail(&self, failure: LogError) {
+        if self.failure.set(failure).is_ok() {
+            let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            listeners.iter().filter_map(Weak::upgrade).for_each(|news| news.notify_one());
+        }
+    }
+
+    fn landed(&self, group: &AckGroup, topic: &str, partition: i32, offset: i64) {
+        let known = (offset >= 0).then_some(offset);
+        match self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).note(topic, partition, known) {
+            Ok(topic) => {
+                group.landed(&topic, partition, known);
+                group.settle();
+            }
+            Err(end) => self.fail(LogError::Rewound { topic: topic.to_owned(), partition, offset, end }),
+        }
+    }
+}
+
+/// Per partition the offset behind the last acknowledgement.
+struct Acknowledged {
+    topics: Vec<(Arc<str>, Vec<i64>)>,
+    index: HashMap<Arc<str>, usize>,
+    /// Where the last one was: they come in runs.
+    last: usize,
+}
+
+impl Acknowledged {
+    fn new(ends: &Ends) -> Self {
+        let mut new = Self { topics: Vec::new(), index: HashMap::new(), last: 0 };
+        for (topic, partition, end) in ends.iter().filter(|(_, _, end)| *end > 0) {
+            new.note(topic, partition, Some(end - 1)).expect("each partition comes once");
+        }
+        new
+    }
+
+    /// Notes an acknowledgement; the topic's shared name, or the end that it falls behind.
+    fn note(&mut self, topic: &str, partition: i32, offset: Option<i64>) -> Result<Arc<str>, i64> {
+        if self.topics.get(self.last).is_none_or(|(name, _)| **name != *topic) {
+            self.last = match self.index.get(topic) {
+                Some(at) => *at,
+                None => {
+                    let name: Arc<str> = Arc::from(topic);
+                    self.index.insert(Arc::clone(&name), self.topics.len());
+                    self.topics.push((name, Vec::new()));
+                    self.topics.len() - 1
+                }
+            };
+        }
+        let (name, ends) = &mut self.topics[self.last];
+        let at = usize::try_from(partition).expect("an acknowledged event has a partition");
+        if ends.len() <= at {
+            ends.resize(at + 1, 0);
+        }
+        if let Some(offset) = offset {
+            if offset < ends[at] {
+                return Err(ends[at]);
+            }
+            ends[at] = offset + 1;
+        }
+        Ok(Arc::clone(name))
+    }
+}
+
+/// What librdkafka calls.
+struct Context {
+    board: Arc<Board>,
+    trouble: Trouble,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.trouble.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.trouble.error(error, reason);
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for Context {
+    type DeliveryOpaque = Arc<AckGroup>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, group: Arc<AckGroup>) {
+        match result {
+            Ok(message) => {
+                self.trouble.clear();
+                self.board.landed(&group, message.topic(), message.partition(), message.offset());
+            }
+            Err((error, message)) => self.board.fail(refusal(error, message.topic(), message.partition())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_below_the_last_one_is_seen() {
+        let mut ends = Ends::default();
+        ends.raise("a", 1, 10);
+        let mut acknowledged = Acknowledged::new(&ends);
+        assert_eq!(acknowledged.note("a", 1, Some(9)), Err(10));
+        assert_eq!(acknowledged.note("a", 0, Some(0)).as_deref(), Ok("a"));
+        assert_eq!(acknowledged.note("b", 3, None).as_deref(), Ok("b"));
+        assert_eq!(acknowledged.note("a", 1, Some(10)).as_deref(), Ok("a"));
+        assert_eq!(acknowledged.note("a", 1, Some(10)), Err(11));
+    }
+}
