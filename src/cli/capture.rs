@@ -1,8 +1,12 @@
 //! `capture`: the source's half of `run`.
 
+use super::run::{Running, current, exit};
 use super::{Exit, File, Place, signal};
 use crate::config::Connector;
+use crate::pipeline::{FirstCopy, RunOptions};
 use clap::Args;
+use std::sync::Arc;
+use tokio::sync::broadcast;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -11,12 +15,37 @@ pub(super) struct Options {
     /// Stop with 0 when the log holds this: an LSN of the source, or `current`
     #[arg(long, value_name = "LSN|current")]
     pub endpos: Option<Place>,
+    /// Follow only: the target has its rows already
+    #[arg(long)]
+    pub no_copy: bool,
 }
 
 pub(super) async fn run(connector: Connector, options: &Options) -> anyhow::Result<Exit> {
+    needs_kafka(&connector)?;
+    let endpos = match options.endpos {
+        None => None,
+        Some(Place::At(end)) => Some(end),
+        Some(Place::Current) => Some(current(&connector).await?),
+    };
+    let copy = if options.no_copy { FirstCopy::Skip } else { FirstCopy::Make };
+    let options = RunOptions { endpos, copy, log_only: true };
+    let file = connector.file.clone();
     signal::stoppable(|stop| async move {
-        let _ = (connector, options.endpos, stop);
-        anyhow::bail!("the pipeline is being written")
+        let (reload, _) = broadcast::channel(1);
+        let running = Running { connector: Arc::new(connector), options, stop, board: Arc::default(), reload: reload.clone() };
+        tokio::select! {
+            ended = running.capture() => exit(ended),
+            never = signal::reloads(&file, &reload) => never,
+        }
     })
     .await
+}
+
+/// The halves run apart only where a log stands between them.
+pub(super) fn needs_kafka(connector: &Connector) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        connector.kafka().is_some(),
+        "the log is local: its two halves are one process\n  hint: `tablelift run`, or `kind = \"kafka\"` in `[log]`"
+    );
+    Ok(())
 }

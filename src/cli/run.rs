@@ -3,11 +3,12 @@
 use super::{Exit, File, Place, signal};
 use crate::change::EndLsn;
 use crate::config::Connector;
+use crate::pipeline::kafka::{ApplyLife, CaptureLife};
 use crate::pipeline::{self, Board, End, FirstCopy, Life, PipelineError, RunOptions, Tasks};
 use crate::source;
 use clap::Args;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, watch};
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -29,21 +30,80 @@ pub(super) async fn run(connector: Connector, options: &Options) -> anyhow::Resu
     };
     let copy = if options.no_copy { FirstCopy::Skip } else { FirstCopy::Make };
     let file = options.file.config.clone();
+    let options = RunOptions { endpos, copy, log_only: false };
     signal::stoppable(|stop| async move {
-        let life = Life {
-            connector: Arc::new(connector),
-            options: RunOptions { endpos, copy },
-            stop,
-            board: Arc::new(Board::default()),
-            publish: Arc::new(|_| {}),
-        };
-        let (reload, reloads) = mpsc::channel(1);
+        let (reload, _) = broadcast::channel(1);
+        let running = Running { connector: Arc::new(connector), options, stop, board: Arc::default(), reload: reload.clone() };
         tokio::select! {
-            ended = pipeline::run_local(life, reloads) => exit(ended),
+            ended = running.run() => exit(ended),
             never = signal::reloads(&file, &reload) => never,
         }
     })
     .await
+}
+
+/// What the daemon's commands start.
+pub(super) struct Running {
+    pub connector: Arc<Connector>,
+    pub options: RunOptions,
+    pub stop: watch::Receiver<bool>,
+    pub board: Arc<Board>,
+    pub reload: broadcast::Sender<Arc<Connector>>,
+}
+
+impl Running {
+    /// Both halves, as the log's kind asks for.
+    async fn run(&self) -> Result<End, PipelineError> {
+        if self.connector.kafka().is_none() {
+            return pipeline::run_local(self.local(), self.reload.subscribe()).await;
+        }
+        let apply = self.apply();
+        let held = self.held();
+        tokio::select! {
+            ended = self.capture() => ended,
+            ended = apply => ended,
+            ended = held => ended,
+        }
+    }
+
+    fn local(&self) -> Life {
+        Life {
+            connector: Arc::clone(&self.connector),
+            options: self.options,
+            stop: self.stop.clone(),
+            board: Arc::clone(&self.board),
+            publish: Arc::new(|_| {}),
+        }
+    }
+
+    pub async fn capture(&self) -> Result<End, PipelineError> {
+        let life = CaptureLife {
+            connector: Arc::clone(&self.connector),
+            options: self.options,
+            stop: self.stop.clone(),
+            board: Arc::clone(&self.board),
+            publish: Arc::new(|_| {}),
+        };
+        pipeline::kafka::run_capture(life, self.reload.subscribe()).await
+    }
+
+    pub async fn apply(&self) -> Result<End, PipelineError> {
+        let life = ApplyLife {
+            connector: Arc::clone(&self.connector),
+            stop: self.stop.clone(),
+            board: Arc::clone(&self.board),
+            publish: Arc::new(|_| {}),
+        };
+        pipeline::kafka::run_apply(life, self.reload.subscribe()).await
+    }
+
+    /// `--endpos` through Kafka: until the target holds it.
+    async fn held(&self) -> Result<End, PipelineError> {
+        match self.options.endpos {
+            Some(wanted) => pipeline::kafka::until_held(&self.connector, wanted).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// The exit status of a pipeline that ended.

@@ -8,6 +8,8 @@ mod copy;
 mod gate;
 mod gather;
 mod held;
+mod holdup;
+pub mod kafka;
 mod local;
 mod prepare;
 mod publish;

@@ -3,6 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod catalog;
+mod commands;
+mod copy;
+mod crash;
+mod halt;
 mod harness;
+mod hostile;
 mod preflight;
+mod stream;
 mod support;
