@@ -1,9 +1,10 @@
 //! `run`: the daemon, both halves.
 
+use super::attend::{Progress, attend};
 use super::{Exit, File, Place, signal};
 use crate::change::EndLsn;
 use crate::config::Connector;
-use crate::pipeline::{self, Board, End, FirstCopy, Life, PipelineError, RunOptions, Tasks};
+use crate::pipeline::{self, End, FirstCopy, Life, PipelineError, RunOptions, Tasks};
 use crate::source;
 use clap::Args;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub(super) struct Options {
     pub no_copy: bool,
 }
 
-pub(super) async fn run(connector: Connector, options: &Options) -> anyhow::Result<Exit> {
+pub(super) async fn run(connector: Connector, options: &Options, progress: Progress) -> anyhow::Result<Exit> {
     let endpos = match options.endpos {
         None => None,
         Some(Place::At(end)) => Some(end),
@@ -29,18 +30,26 @@ pub(super) async fn run(connector: Connector, options: &Options) -> anyhow::Resu
     };
     let copy = if options.no_copy { FirstCopy::Skip } else { FirstCopy::Make };
     let file = options.file.config.clone();
+    let connector = Arc::new(connector);
+    let attendance = attend(&connector, progress);
+    let live = Arc::clone(&attendance.live);
     signal::stoppable(|stop| async move {
+        let counting = Arc::clone(&live);
         let life = Life {
-            connector: Arc::new(connector),
+            connector,
             options: RunOptions { endpos, copy },
             stop,
-            board: Arc::new(Board::default()),
-            publish: Arc::new(|_| {}),
+            board: Arc::clone(&live.board),
+            publish: Arc::new(move |meter| counting.counts(meter)),
         };
         let (reload, reloads) = mpsc::channel(1);
+        let reload = async |connector: Arc<Connector>| {
+            live.reloaded(Arc::clone(&connector));
+            reload.send(connector).await.ok();
+        };
         tokio::select! {
             ended = pipeline::run_local(life, reloads) => exit(ended),
-            never = signal::reloads(&file, &reload) => never,
+            never = signal::reloads(&file, reload) => never,
         }
     })
     .await
