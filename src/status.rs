@@ -104,7 +104,7 @@ pub struct Spread {
     pub p50: Option<f64>,
     pub p99: Option<f64>,
     pub max: Option<f64>,
-    /// Age of the oldest known transaction that is not applied yet; end to end only.
+    /// End to end only: age of the oldest known transaction that is not applied yet, or the time since the stream was last read.
     pub now: Option<f64>,
 }
 
@@ -195,7 +195,7 @@ impl Status {
             reasons.push(format!("the phase is {phase}"));
         }
         if !reasons.is_empty() {
-            reasons.extend(self.waiting_for.iter().map(|what| format!("waiting for {what}")));
+            reasons.extend(self.waiting_for.iter().map(|what| format!("waiting: {what}")));
         }
         reasons
     }
@@ -286,6 +286,6 @@ mod tests {
         assert_eq!(ready.unready(), Vec::<String>::new());
         let mut away = Status { streaming: Some(false), waiting_for: Some("another try".into()), ..ready };
         away.target.error = Some("away".into());
-        assert_eq!(away.unready(), ["target: away", "the source's stream is not read", "waiting for another try"]);
+        assert_eq!(away.unready(), ["target: away", "the source's stream is not read", "waiting: another try"]);
     }
 }

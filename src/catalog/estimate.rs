@@ -21,10 +21,7 @@ const ESTIMATES: &str = "
 ///
 /// # Errors
 /// The query failed.
-pub async fn row_estimates(
-    client: &impl GenericClient,
-    names: &[TableName],
-) -> Result<BTreeMap<TableName, i64>, CatalogError> {
+pub async fn row_estimates(client: &impl GenericClient, names: &[TableName]) -> Result<BTreeMap<TableName, i64>, CatalogError> {
     let (schemas, tables) = split(names);
     let rows = client.query(ESTIMATES, &[&schemas, &tables]).await?;
     rows.iter()

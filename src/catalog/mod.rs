@@ -22,10 +22,10 @@ mod target;
 
 pub use access::{Access, access};
 pub use blocker::{Blocker, Holder, blockers};
-pub use estimate::row_estimates;
-pub use lock::{LockHolder, backend_pid, lock_holders};
 pub use error::{CatalogError, SqlError};
+pub use estimate::row_estimates;
 pub use inventory::{Inventory, Sequence, inventory};
+pub use lock::{LockHolder, backend_pid, lock_holders};
 pub use partition::{Leaf, leaves};
 pub use publication::{Member, Publication, publications};
 pub use relation::{LeftOut, Relation, relations};

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 /// Between two plain lines.
 const PLAIN: Duration = Duration::from_secs(5);
-const BAR: usize = 24;
+const BAR: usize = 20;
 /// Tables of which a copy is shown at once.
 const SHOWN: usize = 3;
 
@@ -127,7 +127,7 @@ fn lines(status: &Status, rates: &Rates) -> Vec<String> {
             Some(what) => format!("waits: {what}"),
             None => format!("{} of about {} rows", amount::count(done), amount::count(all)),
         };
-        cut(&format!("  {} {:<32} {facts}", bar(done, all), cut(&table.target, 32)), 79)
+        cut(&format!("  {} {:<26} {facts}", bar(done, all), cut(&table.target, 26)), 79)
     });
     std::iter::once(cut(&whole, 79)).chain(tables).chain(waiting).collect()
 }
@@ -147,13 +147,7 @@ mod tests {
     use crate::status::Eta;
 
     fn table(target: &str, state: Phase, rows_copied: u64, rows_estimated: u64) -> Table {
-        Table {
-            target: target.into(),
-            state: Some(state),
-            rows_copied,
-            rows_estimated: Some(rows_estimated),
-            ..Table::default()
-        }
+        Table { target: target.into(), state: Some(state), rows_copied, rows_estimated: Some(rows_estimated), ..Table::default() }
     }
 
     #[test]
@@ -168,8 +162,11 @@ mod tests {
         let rates = Rates { rows: 123_456.0, ..Rates::default() };
         let lines = lines(&status, &rates);
         assert_eq!(lines.len(), 2, "{lines:#?}");
-        assert!(lines[0].starts_with("[=========               ] 1.5 M of about 4.0 M rows, 37 %, 123 k rows/s, 1:15"), "{lines:#?}");
-        assert!(lines[1].contains("public.a_table_with_a_very_long…"), "{lines:#?}");
+        assert!(
+            lines[0].starts_with("[=======             ] 1.5 M of about 4.0 M rows, 37 %, 123 k rows/s, 1:15 left"),
+            "{lines:#?}"
+        );
+        assert!(lines[1].contains("public.a_table_with_a_ver…"), "{lines:#?}");
         assert!(lines.iter().all(|line| line.chars().count() <= 79), "{lines:#?}");
     }
 

@@ -151,7 +151,8 @@ fn row(table: &Table) -> String {
         (Some(Phase::Copy), Some(all)) if all > 0 => format!("{} %", (table.rows_copied * 100 / all).min(100)),
         _ => amount::count(table.rows_copied),
     };
-    let state = table.state.map_or_else(|| format!("{:<7}", "?"), |state| format!("{}{:<7}{PLAIN}", color(state), state.to_string()));
+    let state =
+        table.state.map_or_else(|| format!("{:<7}", "?"), |state| format!("{}{:<7}{PLAIN}", color(state), state.to_string()));
     let name = cut(&table.target, NAME);
     let (inserts, updates, deletes) = (count(table.inserts), count(table.updates), count(table.deletes));
     format!("{name:<NAME$} {state} {copied:>8} {inserts:>8} {updates:>8} {deletes:>8}\n")

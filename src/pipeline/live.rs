@@ -1,13 +1,13 @@
 //! What a daemon knows of itself for as long as it lives, across the lives of the pipeline.
 
-use super::board::Board;
+use super::board::{Board, Stream};
 use super::trend::Trend;
 use crate::config::Connector;
 use crate::status::{Eta, Phase, Spread, Status};
 use crate::telemetry::{Meter, Stage};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One daemon.
 pub struct Live {
@@ -47,9 +47,14 @@ impl Live {
         *slot = Some(meter);
     }
 
-    /// Age of the oldest known transaction that is not applied yet; `None`: nothing runs yet.
-    pub fn lag_now(&self) -> Option<std::time::Duration> {
-        lock(&self.meter).as_ref().map(|meter| meter.lag_now())
+    /// Age of the oldest known transaction that is not applied yet, or, where the stream has ended, the time since then if that is
+    /// more: there may be transactions as old that we do not know of. `None`: nothing ran yet.
+    pub fn lag_now(&self) -> Option<Duration> {
+        let known = lock(&self.meter).as_ref().map(|meter| meter.lag_now())?;
+        match self.board.stream() {
+            Stream::EndedAt(then) => Some(known.max(then.elapsed())),
+            Stream::NotYet | Stream::Read => Some(known),
+        }
     }
 
     /// Notes where things stand, for rates. Call it about once a second.
@@ -62,7 +67,7 @@ impl Live {
 
     /// Adds what the databases do not know.
     pub fn fill(&self, status: &mut Status) {
-        status.streaming = Some(self.board.is_streaming());
+        status.streaming = Some(self.board.stream() == Stream::Read);
         let mut waiting = self.board.waiting();
         let halted = self.board.halted_tables();
         let meter = lock(&self.meter).clone();
@@ -89,7 +94,8 @@ impl Live {
         status.waiting_for = (!rest.is_empty()).then(|| rest.join("; "));
         if let Some(meter) = meter {
             let spread = |stage| spread(&meter, stage);
-            status.lag.end_to_end_ms = Spread { now: Some(millis(meter.lag_now().as_micros())), ..spread(Stage::EndToEnd) };
+            status.lag.end_to_end_ms =
+                Spread { now: self.lag_now().map(|lag| millis(lag.as_micros())), ..spread(Stage::EndToEnd) };
             status.lag.capture_ms = spread(Stage::Capture);
             status.lag.log_ms = spread(Stage::Log);
             status.lag.apply_ms = spread(Stage::Apply);

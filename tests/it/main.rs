@@ -4,4 +4,5 @@
 
 mod catalog;
 mod harness;
+mod status;
 mod support;
