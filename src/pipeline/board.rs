@@ -1,10 +1,12 @@
 //! What the daemon knows of itself now, for `status`, the halted tables' next try, and `--endpos`.
 
+use super::holdup::Busy;
 use crate::apply::Item;
 use crate::change::{EndLsn, Position, TableName};
 use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::watch;
 
 /// How far the target is.
@@ -29,11 +31,29 @@ pub struct Board {
     halted: Mutex<BTreeMap<TableName, HaltedTable>>,
     /// What a half waits for, in words.
     waiting: Mutex<BTreeMap<String, String>>,
+    /// Sessions of ours that somebody else's lock may hold up.
+    busy: Mutex<Vec<Weak<Busy>>>,
+    streaming: AtomicBool,
 }
 
 impl Default for Board {
     fn default() -> Self {
-        Self { progress: watch::Sender::default(), halted: Mutex::default(), waiting: Mutex::default() }
+        Self {
+            progress: watch::Sender::default(),
+            halted: Mutex::default(),
+            waiting: Mutex::default(),
+            busy: Mutex::default(),
+            streaming: AtomicBool::new(false),
+        }
+    }
+}
+
+/// While it lives, the source's stream is read.
+pub struct Streaming(Arc<Board>);
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.streaming.store(false, Relaxed);
     }
 }
 
@@ -65,6 +85,26 @@ impl Board {
             Some(what) => waiting.insert(who.to_owned(), what),
             None => waiting.remove(who),
         };
+    }
+
+    /// The source's stream is read now, until the guard goes.
+    pub fn streams(self: &Arc<Self>) -> Streaming {
+        self.streaming.store(true, Relaxed);
+        Streaming(Arc::clone(self))
+    }
+
+    pub fn is_streaming(&self) -> bool {
+        self.streaming.load(Relaxed)
+    }
+
+    pub fn may_be_held_up(&self, session: &Arc<Busy>) {
+        let mut busy = lock(&self.busy);
+        busy.retain(|session| session.strong_count() > 0);
+        busy.push(Arc::downgrade(session));
+    }
+
+    pub fn busy(&self) -> Vec<Arc<Busy>> {
+        lock(&self.busy).iter().filter_map(Weak::upgrade).collect()
     }
 
     pub fn waiting(&self) -> BTreeMap<String, String> {

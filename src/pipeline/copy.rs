@@ -2,6 +2,7 @@
 //! commits at or behind the slot's consistent point comes from the stream; an interrupted copy leaves nothing behind.
 
 use super::board::Board;
+use super::holdup::{self, Busy, Side};
 use super::{PipelineError, Tasks, session};
 use crate::change::{CommitLsn, Position, TableName};
 use crate::config::{Connector, Triggers};
@@ -80,10 +81,12 @@ impl Copier {
         let source = session::open(&tasks, &self.connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
         let target = session::open(&tasks, &self.connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
         let slot = temporary_name(&name)?;
-        self.board.waits(&plan.target.to_string(), Some("the source's open transactions to end (slot creation)".to_owned()));
-        let snapshot = open_snapshot(&self.connector.source.endpoint, &name, &source, &plan.source, &slot).await;
-        self.board.waits(&plan.target.to_string(), None);
-        let snapshot = snapshot?;
+        let snapshot =
+            open_snapshot(&self.connector.source.endpoint, &name, &source, &plan.source, &slot, (&self.board, &plan.target))
+                .await?;
+        let source_busy = Busy::of(&source, Side::Source, Some(plan.target.to_string()), &self.board).await?;
+        let target_busy = Busy::of(&target, Side::Target, Some(plan.target.to_string()), &self.board).await?;
+        let _busy = (source_busy.begin(), target_busy.begin());
         let rows = self.pour(number, plan, &source, &target).await?;
         let from = Position::start_of(self.incarnation, CommitLsn(snapshot.made.consistent_point.0));
         table_state::copied(&target, &self.connector.name, &plan.target, from, rows).await?;
@@ -178,10 +181,12 @@ pub(super) async fn open_snapshot(
     source: &Client,
     table: &TableName,
     slot: &SlotName,
+    (board, who): (&Board, &TableName),
 ) -> Result<Snapshot, PipelineError> {
     let before = files(source, table).await?;
     let mut stream = Connection::open(endpoint, name, None).await.map_err(PipelineError::Source)?;
-    let made = stream.create_slot(slot, SlotKind::Temporary, SnapshotUse::Export).await?;
+    let making = stream.create_slot(slot, SlotKind::Temporary, SnapshotUse::Export);
+    let made = holdup::slot_made(board, &who.to_string(), source, making).await?;
     let open = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; SET LOCAL row_security = off;
          SET LOCAL lock_timeout = '60s'; LOCK TABLE {} IN ACCESS SHARE MODE",

@@ -8,6 +8,7 @@ mod copy;
 mod gate;
 mod gather;
 mod held;
+mod holdup;
 pub mod kafka;
 mod local;
 mod prepare;

@@ -1,8 +1,8 @@
 //! Makes what a connector needs, and holds what is there against what was recorded. Idempotent: each start goes through it, and a
 //! crash between any two of its steps is cured by the next.
 
-use super::PipelineError;
-use super::publish;
+use super::board::Board;
+use super::{PipelineError, holdup, publish};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
@@ -45,6 +45,7 @@ pub async fn prepare(
     source: &Client,
     target: &mut Client,
     copy: FirstCopy,
+    board: &Board,
 ) -> Result<Prepared, PipelineError> {
     let facts = source::server_facts(source).await?;
     let relations = catalog::relations(source).await?;
@@ -78,7 +79,7 @@ pub async fn prepare(
     take_on(target, source, connector, &compiled, copy).await?;
     let mut prepared = Prepared { record, facts, slot, publications, compiled, findings };
     if connector.kafka().is_none() {
-        ensure_slot(connector, source, target, &mut prepared).await?;
+        ensure_slot(connector, (source, target), &mut prepared, board).await?;
     }
     Ok(prepared)
 }
@@ -236,13 +237,13 @@ pub async fn writes(source: &Client, table: &TableName) -> Result<i64, PipelineE
 /// The slot, and the first checkpoint. Nothing here ever moves either.
 async fn ensure_slot(
     connector: &Connector,
-    source: &Client,
-    target: &Client,
+    (source, target): (&Client, &Client),
     prepared: &mut Prepared,
+    board: &Board,
 ) -> Result<(), PipelineError> {
     let checkpoint = checkpoint::read(target, &connector.name).await?.into_iter().find(|found| found.topic == checkpoint::LOCAL);
     let end = checkpoint.and_then(|found| found.end_lsn);
-    let confirmed = slot_at(connector, source, target, prepared, end).await?;
+    let confirmed = slot_at(connector, (source, target), prepared, end, board).await?;
     let incarnation = u32::try_from(prepared.record.incarnation).unwrap_or(1);
     checkpoint::start(target, &connector.name, incarnation, confirmed).await?;
     Ok(())
@@ -254,10 +255,10 @@ async fn ensure_slot(
 /// A slot that is lost, ahead of the record `end`, or of a history that is not ours.
 pub async fn slot_at(
     connector: &Connector,
-    source: &Client,
-    target: &Client,
+    (source, target): (&Client, &Client),
     prepared: &mut Prepared,
     end: Option<EndLsn>,
+    board: &Board,
 ) -> Result<EndLsn, PipelineError> {
     let Prepared { record, facts, slot, .. } = prepared;
     let slot = &*slot;
@@ -266,7 +267,8 @@ pub async fn slot_at(
         (None, None) => {
             record.made.slot = true;
             store::connector::write(target, record).await?;
-            let made = make_slot(&connector.source.endpoint, slot).await?;
+            let making = make_slot(&connector.source.endpoint, slot);
+            let made = holdup::slot_made(board, "source", source, making).await?;
             tracing::info!(slot = %slot, at = %made, "made the slot");
             made
         }

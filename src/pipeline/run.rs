@@ -5,6 +5,7 @@ use super::board::Board;
 use super::copy::Copier;
 use super::gate::{Gate, Gates};
 use super::gather::{Bundle, Gatherer};
+use super::holdup::{Busy, Side, Watch};
 use super::local::LocalWriter;
 use super::prepare::{FirstCopy, Prepared, prepare};
 use super::{PipelineError, Tasks, recheck, session};
@@ -70,10 +71,14 @@ impl Life {
         let name = connector.object_name();
         let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
+        tasks.start(Watch { connector: Arc::clone(&connector), board: Arc::clone(&self.board) }.run());
+        let at_source = Busy::of(&source, Side::Source, None, &self.board).await?;
+        let at_target = Busy::of(&target, Side::Target, None, &self.board).await?;
         if stands_by(&connector, &source, &self.board, &mut self.stop).await? {
             return Ok(End::Stopped);
         }
-        let prepared = prepare(&connector, &source, &mut target, self.options.copy).await?;
+        let preparing = (at_source.begin(), at_target.begin());
+        let prepared = prepare(&connector, &source, &mut target, self.options.copy, &self.board).await?;
         prepared.findings.iter().for_each(|finding| tracing::info!("{finding}"));
         let reader = match self.open_stream(&tasks, &prepared).await {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
@@ -82,7 +87,9 @@ impl Life {
         let taken = checkpoint::take(&target, &connector.name, checkpoint::LOCAL, 0).await?;
         let states = table_state::read(&target, &connector.name).await?;
         let setup = self.set_up(&target, prepared, &states, &reader, &taken).await?;
-        self.follow(&tasks, setup, reader, source, target, taken.epoch).await
+        drop(preparing);
+        let _streaming = self.board.streams();
+        self.follow(&tasks, setup, reader, source, (target, at_target), taken.epoch).await
     }
 
     async fn open_stream(&self, tasks: &Tasks, prepared: &Prepared) -> Result<Reader, PipelineError> {
@@ -150,7 +157,7 @@ impl Life {
         setup: Setup,
         reader: Reader,
         source: Client,
-        target: Client,
+        (target, busy): (Client, Arc<Busy>),
         epoch: i64,
     ) -> Result<End, PipelineError> {
         let Setup { plans, gates, to_copy, incarnation, durable } = setup;
@@ -176,10 +183,13 @@ impl Life {
             board: Arc::clone(&board),
             open: false,
             durable,
+            busy,
+            counts: vec![[0; 4]; plans.len()],
+            started: None,
         };
         let (bundles, from_stream) = mpsc::channel(1);
         let (failed, stream_end) = tokio::sync::oneshot::channel();
-        let gatherer = Gatherer::new(Arc::clone(&plans), incarnation);
+        let gatherer = Gatherer::new(Arc::clone(&plans), incarnation, Arc::clone(&meter));
         tasks.start(async move {
             failed.send(gather(reader, gatherer, bundles).await).ok();
         });
@@ -407,6 +417,7 @@ pub async fn run_local(mut life: Life, mut reload: broadcast::Receiver<Arc<Conne
             Ok(End::Again) => {}
             Ok(end) => return Ok(end),
             Err(error) if error.fate() == Fate::Retry => {
+                crate::telemetry::retried(&life.connector.name, error.reason());
                 if retry.pause(&error, begun, &life.board, &mut life.stop).await {
                     return Ok(End::Stopped);
                 }

@@ -14,6 +14,7 @@ use crate::log::kafka::{AckGroup, Acks, Admin, Control, ControlTail, Ends, Produ
 use crate::mapping::TablePlan;
 use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
+use crate::pipeline::holdup::Watch;
 use crate::pipeline::prepare::{self, FirstCopy, prepare};
 use crate::pipeline::run::{End, RunOptions, stands_by, stopped};
 use crate::pipeline::{PipelineError, Tasks, session};
@@ -74,11 +75,12 @@ impl CaptureLife {
         let kafka = connector.kafka().cloned().expect("capture is started for a Kafka log only");
         let name = connector.object_name();
         let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
+        tasks.start(Watch { connector: Arc::clone(&connector), board: Arc::clone(&self.board) }.run());
         if stands_by(&connector, &source, &self.board, &mut self.stop).await? {
             return Ok(End::Stopped);
         }
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
-        let mut prepared = prepare(&connector, &source, &mut target, self.options.copy).await?;
+        let mut prepared = prepare(&connector, &source, &mut target, self.options.copy, &self.board).await?;
         let admin = Admin::new(&kafka)?;
         admin.brokers(BROKER_LIMIT).await?;
         let control_name = control_topic(&kafka.topic_prefix);
@@ -123,7 +125,7 @@ impl CaptureLife {
         specs: &[TableSpec],
     ) -> Result<SlotRecord, PipelineError> {
         let end = old.as_ref().map(SlotRecord::end);
-        let confirmed = prepare::slot_at(&self.connector, source, target, prepared, end).await?;
+        let confirmed = prepare::slot_at(&self.connector, (source, target), prepared, end, &self.board).await?;
         let incarnation = prepared_incarnation(&prepared.record);
         let fresh = SlotRecord {
             connector: self.connector.name.clone(),
@@ -664,6 +666,7 @@ pub async fn run_capture(mut life: CaptureLife, mut reload: broadcast::Receiver<
             Ok(End::Again) => {}
             Ok(end) => return Ok(end),
             Err(error) if error.fate() == Fate::Retry => {
+                crate::telemetry::retried(&life.connector.name, error.reason());
                 if retry.pause(&error, begun, &life.board, &mut life.stop).await {
                     return Ok(End::Stopped);
                 }

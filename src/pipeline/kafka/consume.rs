@@ -535,6 +535,7 @@ pub async fn run_apply(mut life: ApplyLife, mut reload: broadcast::Receiver<Arc<
             Ok(End::Again) => {}
             Ok(end) => return Ok(end),
             Err(error) if error.fate() == Fate::Retry => {
+                crate::telemetry::retried(&life.connector.name, error.reason());
                 if retry.pause(&error, begun, &life.board, &mut life.stop).await {
                     return Ok(End::Stopped);
                 }

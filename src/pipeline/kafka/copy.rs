@@ -72,7 +72,10 @@ impl TopicCopier {
         let name = self.connector.object_name();
         let source = session::open(&tasks, &self.connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
         let slot = temporary_name(&name)?;
-        let snapshot = open_snapshot(&self.connector.source.endpoint, &name, &source, &spec.shape.name, &slot).await?;
+        let snapshot = {
+            let who = (&*self.board, &spec.shape.name);
+            open_snapshot(&self.connector.source.endpoint, &name, &source, &spec.shape.name, &slot, who).await?
+        };
         let lsn = snapshot.made.consistent_point.0;
         let stream_table = spec.table();
         let failed = |what: String| PipelineError::Belief { what, hint: "the log cannot carry this table".to_owned() };
