@@ -227,7 +227,8 @@ mod tests {
     fn each_setting_that_loses_events_is_found() {
         assert_eq!(codes(&topic(|_| ()), 100), [""; 0]);
         assert_eq!(codes(&topic(|_| ()), 700_000), ["log.retention"]);
-        let cases: [(fn(&mut TopicState), &str); 9] = [
+        type Spoil = fn(&mut TopicState);
+        let cases: [(Spoil, &str); 9] = [
             (|topic| topic.partitions = 4, "log.partitions"),
             (|topic| topic.cleanup_policy = "compact, delete".into(), "log.compaction"),
             (|topic| topic.retention_ms = 60_000, "log.retention"),

@@ -92,6 +92,15 @@ pub(super) fn right_to_replicate(survey: &Survey<'_>) -> Vec<Finding> {
             );
             vec![Finding::error("source.replication_hba", "source", what).hint(hint)]
         }
+        // A pooler does not know the startup parameter.
+        Some("08P01") if survey.seen.iter().any(|finding| finding.code == "source.pooler") => Vec::new(),
+        Some("08P01") => {
+            let what = format!(
+                "what stands before this server, perhaps a pooler, lets no replication through: {}",
+                crate::pg::chain(error)
+            );
+            vec![Finding::error("source.pooler", "source", what).hint("let `[source] url` name the server itself")]
+        }
         _ => vec![unreachable("source.replication", "source", error)],
     }
 }
