@@ -3,7 +3,7 @@
 use crate::support::{PATIENCE, World, eventually};
 use crate::tap::{Tap, count, next, start};
 use std::time::Duration;
-use tablelift::change::{EndLsn, Feed};
+use tablelift::change::{Cell, EndLsn, Feed};
 use tablelift::source::emit_mark;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,25 +82,22 @@ async fn truncates_marks_and_what_is_not_ours() {
     db.each(&["insert into u values (1)", "create table later (id int primary key)", "insert into later values (5)"]).await;
     db.batch("insert into parted values (1, 1), (2, 2); update parted set r = 2 where id = 1").await;
     let told = tap.told(&mut reader).await;
-    let rows: Vec<_> = told.lines().filter(|line| !["begin", "commit"].contains(line)).collect();
+    let rows: Vec<_> = told.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit())).collect();
     assert_eq!(
         rows,
         [
-            "shape a Default id*",
             "0 Insert a -> 1",
-            "shape b Default id*",
             "2 Truncate a",
             "4 Truncate b",
             "6 Insert b -> 2",
-            "shape later Default id*",
             "0 Insert later -> 5",
-            "shape parted Default id* r*",
             "0 Insert parted -> 1,1",
             "2 Insert parted -> 2,2",
             "4 Delete parted key 1,1",
             "6 Insert parted -> 1,2",
         ]
     );
+    assert!(told.contains("shape parted Default id* r*"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -248,7 +245,11 @@ async fn two_publications_and_bytes_that_are_no_text() {
     'all: loop {
         for feed in next(&mut reader).await {
             match feed {
-                Feed::Change(change) => told.push((change.op, change.table.name.name.clone(), change.position.ordinal)),
+                Feed::Change(change) => {
+                    let last = change.after.as_ref().and_then(|row| row.cells().last());
+                    assert!(change.table.name.name == "b" || last == Some(Cell::Text(b"\xff")));
+                    told.push((change.op, change.table.name.name.clone(), change.position.ordinal));
+                }
                 Feed::Mark => break 'all,
                 _ => {}
             }
