@@ -1,6 +1,6 @@
 //! `check` and `plan` against real servers: each thing that can be wrong is made wrong, and found with its cure.
 
-use crate::support::{Cluster, Db, Log, Output, World};
+use crate::support::{Cluster, Db, Log, Output, PATIENCE, World, eventually};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -430,6 +430,51 @@ async fn topics_that_would_lose_events() {
     *w.brokers.lock().unwrap() = "127.0.0.1:1".into();
     w.connector(entries);
     assert_eq!(check(&w).await.errors(), ["log.unreachable"]);
+}
+
+/// A pooler in transaction mode before a test's databases. `None` where there is no PgBouncer: then this is not tested.
+async fn pgbouncer(w: &World, mode: &str) -> Option<u16> {
+    let program =
+        ["/usr/sbin/pgbouncer", "/usr/local/bin/pgbouncer"].into_iter().find(|path| std::path::Path::new(path).exists())?;
+    let (dir, port) =
+        (crate::support::servers::run_dir().join(format!("{}-{mode}", w.name)), crate::support::servers::free_port());
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let at = dir.display();
+    let database = |db: &Db| format!("{0} = host=127.0.0.1 port={1} dbname={0}\n", db.name, db.port);
+    // The run's watchdog ends what has its pid in such a file.
+    let ini = format!(
+        "[databases]\n{}{}[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = trust\nauth_file = {at}/users\n\
+         pool_mode = {mode}\nlogfile = {at}/log\npidfile = {at}/pid\nunix_socket_dir =\n",
+        database(&w.source),
+        database(&w.target)
+    );
+    std::fs::write(dir.join("users"), "\"postgres\" \"\"\n").unwrap();
+    std::fs::write(dir.join("pgbouncer.ini"), ini).unwrap();
+    let script = format!(". tests/servers/env.sh; as_server {program} -q -d {at}/pgbouncer.ini");
+    let started = std::process::Command::new("bash").args(["-c", &script]).current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(started.unwrap().success());
+    eventually("the pooler answers", PATIENCE, async || Db::new(port, &w.source.name).try_session().await.is_ok()).await;
+    Some(port)
+}
+
+#[tokio::test]
+async fn a_pooler_by_transaction_is_seen_on_either_side() {
+    let w = World::new("pooled").await;
+    w.both("create table t (id int primary key)").await;
+    let Some(port) = pgbouncer(&w, "transaction").await else { return };
+    *w.target_url.lock().unwrap() = w.target.url_through(port);
+    w.connector("[[table]]\nsource = 'public.t'");
+    assert_eq!(check(&w).await.errors(), ["target.pooler"]);
+    *w.source_url.lock().unwrap() = w.source.url_through(port);
+    *w.target_url.lock().unwrap() = w.target.url();
+    w.connector("[[table]]\nsource = 'public.t'");
+    assert_eq!(check(&w).await.errors(), ["source.pooler"]);
+    let port = pgbouncer(&w, "session").await.unwrap();
+    *w.target_url.lock().unwrap() = w.target.url_through(port);
+    *w.source_url.lock().unwrap() = w.source.url();
+    w.connector("[[table]]\nsource = 'public.t'");
+    assert_eq!(check(&w).await.errors(), [""; 0]);
 }
 
 #[tokio::test]
