@@ -383,6 +383,35 @@ async fn a_missing_target_table_is_proposed_and_the_proposal_does() {
 }
 
 #[tokio::test]
+async fn hostile_names_and_odd_shapes() {
+    let w = World::new("hostile-check").await;
+    let wide: Vec<String> = (0..1599).map(|at| format!("c{at} int")).collect();
+    w.source
+        .batch(&format!(
+            "create schema \"s.1\"; create table \"s.1\".\"t\"\"; drop table x; --\" (\"id'\" bigserial primary key, \"src\" text, \"a\\b\" int,
+                \"select\" varchar(3) not null, \"\"\"\" jsonb);
+             create table \"s.1\".empty (); alter table \"s.1\".empty replica identity full;
+             create table \"s.1\".\"{}\" (id int primary key, {})",
+            "ü".repeat(31),
+            wide.join(", ")
+        ))
+        .await;
+    w.connector("[[table]]\nsource = '\"s.1\".*'\ntarget = '\"s.1\".*'");
+    let found = check(&w).await;
+    assert_eq!(found.errors(), ["table.target_missing"; 3], "{:#?}", found.0);
+    let ddl = found.0.iter().filter(|finding| finding["code"] == "table.target_missing");
+    let ddl: Vec<&str> = ddl.map(|finding| finding["remedy"]["text"].as_str().unwrap()).collect();
+    w.target.batch(&ddl.concat().replace("CREATE SCHEMA", "CREATE SCHEMA IF NOT EXISTS")).await;
+    assert_eq!(check(&w).await.errors(), [""; 0]);
+    let plan = w.cli("plan", &["--json"]).await.assert_code(0).json();
+    assert_eq!(plan["tables"].as_array().unwrap().len(), 3);
+    w.source.batch(plan["publications"][0]["sql"].as_str().unwrap()).await;
+    assert_eq!(w.source.text("select count(*) from pg_publication_rel").await, "3");
+    assert_eq!(plan["setval"].as_array().unwrap().len(), 1);
+    assert_eq!(check(&w).await.errors(), [""; 0]);
+}
+
+#[tokio::test]
 async fn entries_against_each_other() {
     let w = World::new("entries").await;
     w.both("create table a (id int primary key); create table b (id int primary key)").await;
