@@ -5,8 +5,8 @@ use crate::apply::Item;
 use crate::change::{EndLsn, Position, TableName};
 use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// How far the target is.
@@ -33,7 +33,17 @@ pub struct Board {
     waiting: Mutex<BTreeMap<String, String>>,
     /// Sessions of ours that somebody else's lock may hold up.
     busy: Mutex<Vec<Weak<Busy>>>,
-    streaming: AtomicBool,
+    stream: Mutex<Stream>,
+}
+
+/// Whether the source's stream is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stream {
+    #[default]
+    NotYet,
+    Read,
+    /// What was committed since then may be unknown.
+    EndedAt(Instant),
 }
 
 impl Default for Board {
@@ -43,7 +53,7 @@ impl Default for Board {
             halted: Mutex::default(),
             waiting: Mutex::default(),
             busy: Mutex::default(),
-            streaming: AtomicBool::new(false),
+            stream: Mutex::default(),
         }
     }
 }
@@ -53,7 +63,7 @@ pub struct Streaming(Arc<Board>);
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        self.0.streaming.store(false, Relaxed);
+        *lock(&self.0.stream) = Stream::EndedAt(Instant::now());
     }
 }
 
@@ -89,12 +99,12 @@ impl Board {
 
     /// The source's stream is read now, until the guard goes.
     pub fn streams(self: &Arc<Self>) -> Streaming {
-        self.streaming.store(true, Relaxed);
+        *lock(&self.stream) = Stream::Read;
         Streaming(Arc::clone(self))
     }
 
-    pub fn is_streaming(&self) -> bool {
-        self.streaming.load(Relaxed)
+    pub fn stream(&self) -> Stream {
+        *lock(&self.stream)
     }
 
     pub fn may_be_held_up(&self, session: &Arc<Busy>) {

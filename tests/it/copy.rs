@@ -126,7 +126,7 @@ async fn a_target_that_is_not_empty() {
     w.target.batch("insert into t values (7, 'theirs')").await;
     w.connector("[[table]]\nsource = 'public.t'");
     let out = w.cli("check", &[]).await.assert_code(1);
-    assert!(out.stdout.contains("not empty"), "{out:#?}");
+    assert!(out.stdout.contains("table.target_not_empty"), "{out:#?}");
     w.cli("run", &["--endpos", "current"]).await.assert_code(1);
     assert_eq!(w.target.text("table t").await, "7|theirs");
 }

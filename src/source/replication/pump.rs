@@ -204,6 +204,7 @@ impl Pump {
         (self.heard, self.asked) = (Instant::now(), None);
         self.take_frames().await?;
         if let Some(nap) = self.pace.after(self.heard.into_std(), bytes) {
+            self.wire.transport.rest()?;
             sleep(nap).await;
         }
         Ok(())
