@@ -14,14 +14,16 @@ const SHOWN: usize = 3;
 /// Shows what the daemon sees of itself, until the process ends.
 pub(super) async fn show(mut seen: watch::Receiver<Status>) {
     let mut rates = Rates::default();
-    let mut said: Option<Instant> = None;
+    let mut said = Instant::now();
     while seen.changed().await.is_ok() {
         let status = seen.borrow_and_update().clone();
         rates.note(Instant::now(), &status);
         if terminal::is_there() {
             terminal::stand(lines(&status, &rates));
-        } else if status.phase == Some(Phase::Copy) && said.is_none_or(|at| at.elapsed() >= PLAIN) {
-            said = Some(Instant::now());
+        } else if status.phase != Some(Phase::Copy) {
+            said = Instant::now(); // a copy that is over soon needs no line
+        } else if said.elapsed() >= PLAIN {
+            said = Instant::now();
             tracing::info!("copying: {}", sum(&status, &rates));
         }
     }
