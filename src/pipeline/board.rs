@@ -26,6 +26,7 @@ pub struct HaltedTable {
 }
 
 /// Shared by the tasks of a run.
+#[derive(Default)]
 pub struct Board {
     progress: watch::Sender<Progress>,
     halted: Mutex<BTreeMap<TableName, HaltedTable>>,
@@ -44,18 +45,6 @@ pub enum Stream {
     Read,
     /// What was committed since then may be unknown.
     EndedAt(Instant),
-}
-
-impl Default for Board {
-    fn default() -> Self {
-        Self {
-            progress: watch::Sender::default(),
-            halted: Mutex::default(),
-            waiting: Mutex::default(),
-            busy: Mutex::default(),
-            stream: Mutex::default(),
-        }
-    }
 }
 
 /// While it lives, the source's stream is read.
