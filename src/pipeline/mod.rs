@@ -9,6 +9,7 @@ mod gate;
 mod gather;
 mod held;
 mod holdup;
+pub mod kafka;
 mod live;
 mod local;
 mod observe;

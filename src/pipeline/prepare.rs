@@ -77,10 +77,11 @@ pub async fn prepare(
     let publications = publish::ensure(connector, source, &compiled, &mut record).await?;
     store::connector::write(target, &record).await?;
     take_on(target, source, connector, &compiled, copy).await?;
+    let mut prepared = Prepared { record, facts, slot, publications, compiled, findings };
     if connector.kafka().is_none() {
-        ensure_slot(connector, (source, target), &slot, &mut record, &facts, board).await?;
+        ensure_slot(connector, (source, target), &mut prepared, board).await?;
     }
-    Ok(Prepared { record, facts, slot, publications, compiled, findings })
+    Ok(prepared)
 }
 
 fn fresh_record(connector: &Connector, facts: &ServerFacts, slot: &SlotName) -> ConnectorRecord {
@@ -237,15 +238,31 @@ pub async fn writes(source: &Client, table: &TableName) -> Result<i64, PipelineE
 async fn ensure_slot(
     connector: &Connector,
     (source, target): (&Client, &Client),
-    slot: &SlotName,
-    record: &mut ConnectorRecord,
-    facts: &ServerFacts,
+    prepared: &mut Prepared,
     board: &Board,
 ) -> Result<(), PipelineError> {
     let checkpoint = checkpoint::read(target, &connector.name).await?.into_iter().find(|found| found.topic == checkpoint::LOCAL);
     let end = checkpoint.and_then(|found| found.end_lsn);
-    let found = source::slot_facts(source, slot).await?;
-    let confirmed = match (found, end) {
+    let confirmed = slot_at(connector, (source, target), prepared, end, board).await?;
+    let incarnation = u32::try_from(prepared.record.incarnation).unwrap_or(1);
+    checkpoint::start(target, &connector.name, incarnation, confirmed).await?;
+    Ok(())
+}
+
+/// The slot's confirmed position, the slot made if nothing was recorded of it yet, and held against what was.
+///
+/// # Errors
+/// A slot that is lost, ahead of the record `end`, or of a history that is not ours.
+pub async fn slot_at(
+    connector: &Connector,
+    (source, target): (&Client, &Client),
+    prepared: &mut Prepared,
+    end: Option<EndLsn>,
+    board: &Board,
+) -> Result<EndLsn, PipelineError> {
+    let Prepared { record, facts, slot, .. } = prepared;
+    let slot = &*slot;
+    let confirmed = match (source::slot_facts(source, slot).await?, end) {
         (Some(found), _) => found.fits(slot)?,
         (None, None) => {
             record.made.slot = true;
@@ -257,16 +274,15 @@ async fn ensure_slot(
         }
         (None, Some(end)) => return Err(slot_lost(slot, end)),
     };
-    let incarnation = u32::try_from(record.incarnation).unwrap_or(1);
-    checkpoint::start(target, &connector.name, incarnation, confirmed).await?;
-    let Some(end) = end else { return Ok(()) };
+    let Some(end) = end else { return Ok(confirmed) };
     if confirmed > end {
         return Err(slot_ahead(slot, confirmed, end));
     }
     if facts.insert_lsn < end.0 {
         return Err(source_behind(facts, end));
     }
-    follow_timeline(connector, target, record, facts, end).await
+    follow_timeline(connector, target, record, facts, end).await?;
+    Ok(confirmed)
 }
 
 /// After a failover the history that we have seen must be a part of the new one.

@@ -204,6 +204,7 @@ impl Pump {
         (self.heard, self.asked) = (Instant::now(), None);
         self.take_frames().await?;
         if let Some(nap) = self.pace.after(self.heard.into_std(), bytes) {
+            self.wire.transport.rest()?;
             sleep(nap).await;
         }
         Ok(())
@@ -252,16 +253,9 @@ async fn room(budget: &Budget, chunk: Option<&Vec<u8>>) -> Room {
     }
 }
 
-/// Reads until the buffer is full or nothing is there. The buffer is never full before: its last frame is cut.
+/// The buffer is never full before: its last frame is cut.
 async fn read(wire: &mut Wire, input: &mut Vec<u8>) -> io::Result<usize> {
-    let mut total = wire.transport.read_buf(input).await?;
-    while total > 0 && input.len() < input.capacity() {
-        match wire.transport.read_buf(input).now_or_never() {
-            Some(Ok(more)) if more > 0 => total += more,
-            _ => break, // an end or an error will be there again
-        }
-    }
-    Ok(total)
+    wire.transport.read_buf(input).await
 }
 
 /// The first `complete` bytes, which leave `input`; after that `input` has room for a frame of `next` bytes. A nearly full
