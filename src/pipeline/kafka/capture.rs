@@ -163,6 +163,7 @@ impl CaptureLife {
         let tables = setup.plans.iter().map(|plan: &TablePlan| (plan.source.clone(), plan.target.clone()));
         let meter = Arc::new(Meter::new(&self.connector.name, tables));
         (self.publish)(Arc::clone(&meter));
+        let _streaming = self.board.streams();
         let (records, recorded) = watch::channel(Some(setup.record.clone()));
         let mirror = mirror(Arc::clone(&self.connector), recorded);
         tasks.start(mirror);
