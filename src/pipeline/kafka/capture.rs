@@ -124,6 +124,8 @@ impl CaptureLife {
         old: Option<SlotRecord>,
         specs: &[TableSpec],
     ) -> Result<SlotRecord, PipelineError> {
+        // a record that outlived its connector (`drop` without --topics) only keeps epochs and offsets rising
+        let (outlived, old) = if prepared.first { (old, None) } else { (None, old) };
         let end = old.as_ref().map(SlotRecord::end);
         let confirmed = prepare::slot_at(&self.connector, (source, target), prepared, end, &self.board).await?;
         let incarnation = prepared_incarnation(&prepared.record);
@@ -132,10 +134,10 @@ impl CaptureLife {
             source_system: prepared.facts.system_id.clone(),
             timeline: prepared.facts.timeline,
             incarnation,
-            epoch: 0,
+            epoch: outlived.as_ref().map_or(0, |record| record.epoch),
             position: Position::start_of(incarnation, CommitLsn(confirmed.0)).to_string(),
             end: EndLsnText(confirmed.0),
-            ends: Ends::default(),
+            ends: outlived.map(|record| record.ends).unwrap_or_default(),
             tables: BTreeMap::new(),
         };
         let mut record = old.unwrap_or(fresh);
