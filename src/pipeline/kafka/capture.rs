@@ -252,10 +252,9 @@ impl CaptureLife {
             if half.retry_at.is_some_and(|at| Instant::now() >= at) {
                 return Ok(End::Again);
             }
-            if let Some(wanted) = self.options.endpos.filter(|_| self.options.log_only) {
-                if half.record.end() >= wanted && half.recording.is_none() && half.gates.consistent() {
-                    return Ok(End::Reached);
-                }
+            let held = |wanted: EndLsn| half.record.end() >= wanted && half.recording.is_none() && half.gates.consistent();
+            if self.options.log_only && self.options.endpos.is_some_and(held) {
+                return Ok(End::Reached);
             }
         }
     }
