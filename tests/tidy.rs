@@ -45,7 +45,8 @@ const ROOMS: &[Room] = &[
     room("target", &["change", "pg", "store", "mapping"]),
     room("letters", &["event", "log"]),
     room("store", &["change", "pg"]),
-    room("preflight", &["change", "catalog", "config", "mapping", "pg", "log", "store"]),
+    // `event`: the names of topics. `source`: the right to replicate is tried by a replication connection, and a slot's facts are its.
+    room("preflight", &["change", "catalog", "config", "event", "mapping", "pg", "log", "source", "store"]),
     room("verify", &["change", "mapping", "pg", "store"]),
     room("cutover", &["status", "verify", "store"]),
     room(

@@ -1,5 +1,6 @@
 //! `apply`: the target's half of `run`.
 
+use super::attend::{Progress, attend};
 use super::capture::needs_kafka;
 use super::run::{Running, exit};
 use super::{Exit, File, signal};
@@ -7,7 +8,6 @@ use crate::config::Connector;
 use crate::pipeline::{FirstCopy, RunOptions};
 use clap::Args;
 use std::sync::Arc;
-use tokio::sync::broadcast;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -15,16 +15,18 @@ pub(super) struct Options {
     pub file: File,
 }
 
-pub(super) async fn run(connector: Connector) -> anyhow::Result<Exit> {
+pub(super) async fn run(connector: Connector, progress: Progress) -> anyhow::Result<Exit> {
     needs_kafka(&connector)?;
     let options = RunOptions { endpos: None, copy: FirstCopy::Skip, log_only: false };
     let file = connector.file.clone();
+    let connector = Arc::new(connector);
+    let attendance = attend(&connector, progress);
+    let live = Arc::clone(&attendance.live);
     signal::stoppable(|stop| async move {
-        let (reload, _) = broadcast::channel(1);
-        let running = Running { connector: Arc::new(connector), options, stop, board: Arc::default(), reload: reload.clone() };
+        let running = Running::new(connector, options, stop, live);
         tokio::select! {
             ended = running.apply() => exit(ended),
-            never = signal::reloads(&file, &reload) => never,
+            never = signal::reloads(&file, |connector| running.reload(connector)) => never,
         }
     })
     .await

@@ -1,12 +1,12 @@
 //! `capture`: the source's half of `run`.
 
+use super::attend::{Progress, attend};
 use super::run::{Running, current, exit};
 use super::{Exit, File, Place, signal};
 use crate::config::Connector;
 use crate::pipeline::{FirstCopy, RunOptions};
 use clap::Args;
 use std::sync::Arc;
-use tokio::sync::broadcast;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -20,7 +20,7 @@ pub(super) struct Options {
     pub no_copy: bool,
 }
 
-pub(super) async fn run(connector: Connector, options: &Options) -> anyhow::Result<Exit> {
+pub(super) async fn run(connector: Connector, options: &Options, progress: Progress) -> anyhow::Result<Exit> {
     needs_kafka(&connector)?;
     let endpos = match options.endpos {
         None => None,
@@ -30,12 +30,14 @@ pub(super) async fn run(connector: Connector, options: &Options) -> anyhow::Resu
     let copy = if options.no_copy { FirstCopy::Skip } else { FirstCopy::Make };
     let options = RunOptions { endpos, copy, log_only: true };
     let file = connector.file.clone();
+    let connector = Arc::new(connector);
+    let attendance = attend(&connector, progress);
+    let live = Arc::clone(&attendance.live);
     signal::stoppable(|stop| async move {
-        let (reload, _) = broadcast::channel(1);
-        let running = Running { connector: Arc::new(connector), options, stop, board: Arc::default(), reload: reload.clone() };
+        let running = Running::new(connector, options, stop, live);
         tokio::select! {
             ended = running.capture() => exit(ended),
-            never = signal::reloads(&file, &reload) => never,
+            never = signal::reloads(&file, |connector| running.reload(connector)) => never,
         }
     })
     .await

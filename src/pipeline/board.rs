@@ -5,8 +5,9 @@ use crate::apply::Item;
 use crate::change::{EndLsn, Position, TableName};
 use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// How far the target is.
@@ -26,6 +27,7 @@ pub struct HaltedTable {
 }
 
 /// Shared by the tasks of a run.
+#[derive(Default)]
 pub struct Board {
     progress: watch::Sender<Progress>,
     halted: Mutex<BTreeMap<TableName, HaltedTable>>,
@@ -33,19 +35,19 @@ pub struct Board {
     waiting: Mutex<BTreeMap<String, String>>,
     /// Sessions of ours that somebody else's lock may hold up.
     busy: Mutex<Vec<Weak<Busy>>>,
-    streaming: AtomicBool,
+    stream: Mutex<Stream>,
+    /// Halves of ours that read it, or the log.
+    readers: AtomicUsize,
 }
 
-impl Default for Board {
-    fn default() -> Self {
-        Self {
-            progress: watch::Sender::default(),
-            halted: Mutex::default(),
-            waiting: Mutex::default(),
-            busy: Mutex::default(),
-            streaming: AtomicBool::new(false),
-        }
-    }
+/// Whether the source's stream is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stream {
+    #[default]
+    NotYet,
+    Read,
+    /// What was committed since then may be unknown.
+    EndedAt(Instant),
 }
 
 /// While it lives, the source's stream is read.
@@ -53,7 +55,10 @@ pub struct Streaming(Arc<Board>);
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        self.0.streaming.store(false, Relaxed);
+        let mut stream = lock(&self.0.stream);
+        if self.0.readers.fetch_sub(1, Relaxed) == 1 {
+            *stream = Stream::EndedAt(Instant::now());
+        }
     }
 }
 
@@ -87,14 +92,16 @@ impl Board {
         };
     }
 
-    /// The source's stream is read now, until the guard goes.
+    /// The source's stream (of `apply` alone: the log) is read now, until the guard goes.
     pub fn streams(self: &Arc<Self>) -> Streaming {
-        self.streaming.store(true, Relaxed);
+        let mut stream = lock(&self.stream);
+        self.readers.fetch_add(1, Relaxed);
+        *stream = Stream::Read;
         Streaming(Arc::clone(self))
     }
 
-    pub fn is_streaming(&self) -> bool {
-        self.streaming.load(Relaxed)
+    pub fn stream(&self) -> Stream {
+        *lock(&self.stream)
     }
 
     pub fn may_be_held_up(&self, session: &Arc<Busy>) {

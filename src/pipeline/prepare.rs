@@ -19,6 +19,8 @@ use tokio_postgres::Client;
 /// What a start found and made.
 pub struct Prepared {
     pub record: ConnectorRecord,
+    /// Nothing was recorded of this connector before.
+    pub first: bool,
     pub facts: ServerFacts,
     pub slot: SlotName,
     pub publications: Vec<String>,
@@ -77,7 +79,7 @@ pub async fn prepare(
     let publications = publish::ensure(connector, source, &compiled, &mut record).await?;
     store::connector::write(target, &record).await?;
     take_on(target, source, connector, &compiled, copy).await?;
-    let mut prepared = Prepared { record, facts, slot, publications, compiled, findings };
+    let mut prepared = Prepared { record, first, facts, slot, publications, compiled, findings };
     if connector.kafka().is_none() {
         ensure_slot(connector, (source, target), &mut prepared, board).await?;
     }

@@ -1,15 +1,17 @@
 //! What is not carried: said once, so that nobody finds out on the day of the switch.
 
-use super::Survey;
+use super::{Survey, listed};
+use crate::change::TableName;
 use crate::finding::Finding;
+use std::collections::BTreeSet;
 
 pub(super) fn left_behind(survey: &Survey<'_>) -> Vec<Finding> {
     let Some(source) = &survey.source else { return Vec::new() };
     let found = &source.inventory;
     let mut findings = Vec::new();
     if !found.sequences.is_empty() {
-        let names: Vec<String> = found.sequences.iter().map(|sequence| format!("`{}`", sequence.name)).collect();
-        let what = format!("the values of sequences are not carried: {}", names.join(", "));
+        let names: BTreeSet<&TableName> = found.sequences.iter().map(|sequence| &sequence.name).collect();
+        let what = format!("the values of sequences are not carried: {}", listed(&Vec::from_iter(names)));
         let hint = "advance the target's own before anything else writes there; `tablelift plan` prints the `setval`s";
         findings.push(Finding::note("source.sequences", "source", what).hint(hint));
     }

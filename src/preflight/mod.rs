@@ -84,3 +84,13 @@ impl Survey<'_> {
         findings
     }
 }
+
+/// `a`, `b` and 3 more: what a person still reads.
+fn listed(names: &[impl std::fmt::Display]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

@@ -1,6 +1,7 @@
 //! The publications: to be made, to be followed, or a person's own that is never altered.
 
 use super::Survey;
+use super::listed;
 use super::survey::Source;
 use crate::change::TableName;
 use crate::finding::Finding;
@@ -55,7 +56,7 @@ fn creatable(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool
                 reasons.push(format!("has no CREATE on database `{}`", source.server.database));
             }
             if !foreign.is_empty() {
-                reasons.push(format!("does not own {}", names(&foreign)));
+                reasons.push(format!("does not own {}", listed(&foreign)));
             }
             let what = format!("the role `{role}` cannot make the publication `{}`: it {}", wanted.name, reasons.join(", and "));
             let sql = format!(
@@ -74,7 +75,7 @@ fn creatable(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool
                 return shortcomings(source, wanted, found);
             }
             let what =
-                format!("the publication `{}` lacks {}, and the role `{role}` cannot add them", wanted.name, names(&missing));
+                format!("the publication `{}` lacks {}, and the role `{role}` cannot add them", wanted.name, listed(&missing));
             let mut findings = vec![
                 Finding::error("publication.incomplete", "source", what).sql(format!("{};", add_sql(&wanted.name, &missing))),
             ];
@@ -108,7 +109,7 @@ fn complete(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool)
     let mut findings = Vec::new();
     let missing = missing(found, &wanted.tables);
     if !missing.is_empty() {
-        let what = format!("the publication `{}` does not carry {}", found.name, names(&missing));
+        let what = format!("the publication `{}` does not carry {}", found.name, listed(&missing));
         findings
             .push(Finding::error("publication.incomplete", "source", what).sql(format!("{};", add_sql(&found.name, &missing))));
     }
@@ -129,7 +130,7 @@ fn published_updates(source: &Source, tables: &[TableName]) -> Vec<Finding> {
     let what = format!(
         "the publication `{}` publishes updates of {}, so the application's own UPDATEs and DELETEs of it may fail",
         main.name,
-        names(&carried)
+        listed(&carried)
     );
     let finding = Finding::error("publication.publishes_updates", "source", what);
     vec![if main.all_tables {
@@ -187,12 +188,4 @@ fn not_owned(source: &Source, tables: &[TableName]) -> Vec<TableName> {
         return Vec::new();
     }
     tables.iter().filter(|name| source.access.get(name).is_some_and(|access| !access.owned)).cloned().collect()
-}
-
-/// `a`, `b` and 3 more.
-fn names(tables: &[TableName]) -> String {
-    const SHOWN: usize = 5;
-    let shown: Vec<String> = tables.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
-    let rest = tables.len().saturating_sub(SHOWN);
-    if rest > 0 { format!("{} and {rest} more", shown.join(", ")) } else { shown.join(", ") }
 }

@@ -1,5 +1,6 @@
 //! From the connector file's entries to compiled plans: patterns expanded over what the source has, shapes read, facts asked.
 
+use super::listed;
 use crate::catalog::{self, CatalogError, LeftOut, Refused, Relation};
 use crate::change::TableName;
 use crate::config::Connector;
@@ -46,17 +47,11 @@ pub fn expand(connector: &Connector, relations: &[Relation]) -> (Vec<Rule>, Vec<
             findings.push(Finding::error("table.pattern_empty", "source", what).hint("correct the pattern, or remove its entry"));
         }
     }
-    findings.extend(left_out.into_iter().map(|(reason, names)| leaves_out(&reason, &names)));
+    let note = |(reason, names): (String, Vec<&TableName>)| {
+        Finding::note("table.left_out", "source", format!("left out by the patterns, for each {reason}: {}", listed(&names)))
+    };
+    findings.extend(left_out.into_iter().map(note));
     (rules, findings)
-}
-
-fn leaves_out(reason: &str, names: &[&TableName]) -> Finding {
-    const SHOWN: usize = 20;
-    let mut list: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
-    if names.len() > SHOWN {
-        list.push(format!("{} more", names.len() - SHOWN));
-    }
-    Finding::note("table.left_out", "source", format!("left out by the patterns, for each {reason}: {}", list.join(", ")))
 }
 
 /// Compiles all rules.

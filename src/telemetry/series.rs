@@ -13,7 +13,10 @@ pub(super) const TARGET_COMMIT: &str = "tablelift_target_commit_seconds";
 pub(super) fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_histogram!(LAG, "From the source's commit to the end of the stage, by source transaction");
-    describe_gauge!("tablelift_lag_now_seconds", "Age of the oldest known transaction that is not yet in the target");
+    describe_gauge!(
+        "tablelift_lag_now_seconds",
+        "Age of the oldest known transaction that is not yet in the target; while no stream is read, at least the time since then"
+    );
     describe_counter!("tablelift_changes_total", "Changes of a target table that reached the end of the stage");
     describe_counter!("tablelift_rows_copied_total", "Rows of first copies that were read and sent");
     describe_counter!("tablelift_retries_total", "What was tried again");

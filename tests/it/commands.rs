@@ -150,7 +150,7 @@ async fn wait_keeps_its_time_limit() {
     assert!((1..10).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
 }
 
-/// An idle source keeps nobody waiting.
+// An idle source keeps nobody waiting.
 both_logs!(wait_on_an_idle_source, |w| {
     w.both("create table t (id int primary key)").await;
     w.connector("[[table]]\nsource = 'public.t'");

@@ -62,7 +62,7 @@ async fn target_goes_away(log: Log, how: &'static str) {
     Load::prepare(&w).await;
     w.connector(Load::tables());
     expect_outages(&w);
-    let mut d = Daemon::run(&w);
+    let d = Daemon::run(&w);
     w.settle().await;
     let load = Load::start(&w, 3);
     let target = w.target_cluster.as_ref().unwrap();
@@ -110,7 +110,7 @@ async fn source_goes_away(log: Log) {
     Load::prepare(&w).await;
     w.connector(Load::tables());
     expect_outages(&w);
-    let mut d = Daemon::run(&w);
+    let d = Daemon::run(&w);
     w.settle().await;
     let load = Load::start(&w, 3);
     let source = w.source_cluster.as_ref().unwrap();
@@ -182,7 +182,7 @@ async fn databases_away_at_the_start() {
     w.source.batch("insert into t values (2)").await;
     source.cut();
     target.cut();
-    let mut d = Daemon::run(&w);
+    let d = Daemon::run(&w);
     eventually("it says that it tries again", PATIENCE, async || d.log().contains("again") || d.log().contains("retry")).await;
     source.mend();
     target.mend();
@@ -201,7 +201,7 @@ async fn lines_are_cut_and_fall_silent() {
     Load::prepare(&w).await;
     w.connector(Load::tables());
     expect_outages(&w);
-    let mut d = Daemon::run(&w);
+    let d = Daemon::run(&w);
     w.settle().await;
     let load = Load::start(&w, 2);
     for line in [&source, &target, &source, &target] {

@@ -47,11 +47,10 @@ both_logs!(a_refused_row, |w| {
         assert!(!text.contains("Hemlig") && !text.contains("42424242"), "a row's values are shown: {text}");
     }
     assert!(d.log().contains("23514") && d.log().contains("short"), "SQLSTATE and constraint are not in the log: {}", d.log());
-    assert_eq!(
-        w.target.text("select count(*) filter (where id > 1) from bad").await,
-        "0",
-        "nothing passes a halted table's place"
-    );
+    if w.log == Log::Local {
+        // Through Kafka the order is per key: other partitions go on.
+        assert_eq!(w.target.text("select count(*) from bad where id > 1").await, "0", "nothing passes a halted table's place");
+    }
     d.term();
     // Its place outlives us.
     let mut d = d;
@@ -94,11 +93,8 @@ async fn a_halted_table_under_load(log: Log) {
     arrives(&w, "load_rows").await;
     arrives(&w, "load_journal").await;
     w.target.batch("alter table load_accounts drop constraint rich").await;
-    eventually("the cured table goes on", PATIENCE * 2, async || {
-        d.hup();
-        w.cli("wait", &["--timeout", "3s"]).await.code == 0
-    })
-    .await;
+    d.hup();
+    eventually("the cured table goes on", PATIENCE * 2, async || w.cli("wait", &["--timeout", "3s"]).await.code == 0).await;
     Load::equal(&w).await;
 }
 

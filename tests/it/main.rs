@@ -10,5 +10,6 @@ mod halt;
 mod harness;
 mod hostile;
 mod preflight;
+mod status;
 mod stream;
 mod support;

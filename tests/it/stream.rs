@@ -1,7 +1,7 @@
 //! What happens in the source happens in the target: every operation, every kind of table.
 
 use crate::both_logs;
-use crate::support::{Daemon, World};
+use crate::support::{Daemon, Log, World};
 
 both_logs!(every_operation, |w| {
     w.both("create table t (id int primary key, v text)").await;
@@ -66,13 +66,21 @@ both_logs!(large_values_stay, |w| {
         .each(&[
             "update t set n = n + 1",
             "update t set other = 'changed' where id = 1",
-            "update t set id = id + 10 where id = 2",
-            &format!("begin; insert into t values (4, 0, {large}, {large}); update t set n = 7 where id = 4; update t set id = 5 where id = 4; commit"),
+            &format!("begin; insert into t values (4, 0, {large}, {large}); update t set n = 7 where id = 4; commit"),
             &format!("begin; update t set large = {large} || 'x' where id = 3; update t set n = 9 where id = 3; commit"),
             &format!("insert into f values (1, 0, {large}), (2, 0, {large})"),
             "update f set n = 1; update f set id = 3 where id = 2; delete from f where id = 1",
         ])
         .await;
+    // An unchanged large value follows its row to another key. (Through Kafka only with FULL: there the table halts.)
+    if w.log == Log::Local {
+        w.source
+            .each(&[
+                "update t set id = id + 10 where id = 2",
+                &format!("begin; insert into t values (6, 0, {large}, {large}); update t set n = 7 where id = 6; update t set id = 7 where id = 6; commit"),
+            ])
+            .await;
+    }
     w.settle().await;
     w.equal("select id, n, md5(large), md5(other) from t").await;
     w.equal("select id, n, md5(large) from f").await;

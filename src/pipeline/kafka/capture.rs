@@ -124,6 +124,8 @@ impl CaptureLife {
         old: Option<SlotRecord>,
         specs: &[TableSpec],
     ) -> Result<SlotRecord, PipelineError> {
+        // a record that outlived its connector (`drop` without --topics) only keeps epochs and offsets rising
+        let (outlived, old) = if prepared.first { (old, None) } else { (None, old) };
         let end = old.as_ref().map(SlotRecord::end);
         let confirmed = prepare::slot_at(&self.connector, (source, target), prepared, end, &self.board).await?;
         let incarnation = prepared_incarnation(&prepared.record);
@@ -132,10 +134,10 @@ impl CaptureLife {
             source_system: prepared.facts.system_id.clone(),
             timeline: prepared.facts.timeline,
             incarnation,
-            epoch: 0,
+            epoch: outlived.as_ref().map_or(0, |record| record.epoch),
             position: Position::start_of(incarnation, CommitLsn(confirmed.0)).to_string(),
             end: EndLsnText(confirmed.0),
-            ends: Ends::default(),
+            ends: outlived.map(|record| record.ends).unwrap_or_default(),
             tables: BTreeMap::new(),
         };
         let mut record = old.unwrap_or(fresh);
@@ -163,6 +165,7 @@ impl CaptureLife {
         let tables = setup.plans.iter().map(|plan: &TablePlan| (plan.source.clone(), plan.target.clone()));
         let meter = Arc::new(Meter::new(&self.connector.name, tables));
         (self.publish)(Arc::clone(&meter));
+        let _streaming = self.board.streams();
         let (records, recorded) = watch::channel(Some(setup.record.clone()));
         let mirror = mirror(Arc::clone(&self.connector), recorded);
         tasks.start(mirror);
@@ -249,10 +252,9 @@ impl CaptureLife {
             if half.retry_at.is_some_and(|at| Instant::now() >= at) {
                 return Ok(End::Again);
             }
-            if let Some(wanted) = self.options.endpos.filter(|_| self.options.log_only) {
-                if half.record.end() >= wanted && half.recording.is_none() && half.gates.consistent() {
-                    return Ok(End::Reached);
-                }
+            let held = |wanted: EndLsn| half.record.end() >= wanted && half.recording.is_none() && half.gates.consistent();
+            if self.options.log_only && self.options.endpos.is_some_and(held) {
+                return Ok(End::Reached);
             }
         }
     }

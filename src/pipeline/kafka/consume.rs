@@ -76,6 +76,7 @@ impl ApplyLife {
         let topics: Vec<String> = specs.iter().map(|spec| spec.topic.clone()).collect();
         let total = specs.iter().map(|spec| usize::try_from(spec.partitions).unwrap_or(1)).sum();
         let consumer = Consumer::join(&kafka, &name, &topics, total)?;
+        let _streaming = self.board.streams();
         let readers = specs.iter().map(|spec| TableReader::new(spec, &plans)).collect();
         let mut half = Half {
             connector: connector.name.clone(),
@@ -389,7 +390,7 @@ impl Half {
             }
         }
         for item in &work.items {
-            self.meter.changes(Stage::EndToEnd, item.plan, item.change.op, 1);
+            self.meter.changes(Stage::Apply, item.plan, item.change.op, 1);
         }
     }
 

@@ -58,6 +58,13 @@ pub use topic::Event;
 pub use wait::{PATIENCE, eventually, steadily};
 pub use world::{File, Log, World};
 
+impl Proxy {
+    /// A proxy before a server on this machine.
+    pub async fn before(server: u16) -> Self {
+        Self::on(servers::free_port(), server).await
+    }
+}
+
 /// One test for each kind of log: `both_logs!(truncate, |w| { ... })` makes `truncate::local` and `truncate::kafka`.
 #[macro_export]
 macro_rules! both_logs {

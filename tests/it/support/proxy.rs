@@ -1,6 +1,5 @@
 //! A TCP proxy between the daemon and a server: it cuts, falls silent, or delays.
 
-use super::servers::free_port;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,9 +27,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before a server on this machine.
-    pub async fn before(server: u16) -> Self {
-        let port = free_port();
+    /// A proxy on this port, before the server on that one.
+    pub async fn on(port: u16, server: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
         let (line, seen) = watch::channel(Line::Pass(Duration::ZERO));
         let accepted = Arc::new(AtomicU64::new(0));
