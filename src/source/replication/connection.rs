@@ -90,8 +90,8 @@ impl Connection {
     }
 
     async fn log_in(opened: Opened, endpoint: &Endpoint, application: &str) -> Result<Self, ConnectError> {
-        let Opened { transport, host, wanted, .. } = opened;
-        let mut wire = Wire::new(transport);
+        let Opened { transport, host, wanted, encrypted, .. } = opened;
+        let mut wire = Wire::new(transport, encrypted);
         let server_major = login::log_in(&mut wire, endpoint, host, application).await?;
         let mut connection = Self { wire, round_trip: Duration::MAX, server_major, sender_timeout: Duration::ZERO, host };
         let answer = connection.query("read its settings", SESSION).await;
