@@ -62,7 +62,7 @@ say "tablelift prepare: publication, slot, control schema"
 say "tablelift run: copies, then follows"
 run_daemon
 await_copy 300000
-say "SIGKILL, in the middle of the copy ($(copied) rows in flight)"
+say "SIGKILL, in the middle of the copy"
 kill_daemon
 run_daemon
 await_follow

