@@ -22,6 +22,9 @@ use tokio::sync::Notify;
 
 /// How long a full queue is left to drain before the next try.
 const FULL: Duration = Duration::from_millis(1);
+/// How often and how long the cause of a failure is waited for.
+const CAUSE_LOOKS: u32 = 50;
+const CAUSE_LOOK: Duration = Duration::from_millis(20);
 /// A partition's ends are asked for by whoever waits for nothing else.
 const ASK: Duration = Duration::from_secs(10);
 
@@ -58,7 +61,7 @@ impl Producer {
         (key, value): (Option<&[u8]>, Option<&[u8]>),
         headers: impl FnOnce() -> OwnedHeaders,
     ) -> Result<(), LogError> {
-        if let Some(failure) = self.failure() {
+        if let Some(failure) = self.death().await {
             return Err(failure);
         }
         let mut record =
@@ -74,7 +77,7 @@ impl Producer {
                 }
                 Err((error, _)) => {
                     group.settle();
-                    return Err(self.failure().unwrap_or_else(|| refusal(&error, topic, partition)));
+                    return Err(self.death().await.unwrap_or_else(|| refusal(&error, topic, partition)));
                 }
             }
         }
@@ -83,6 +86,19 @@ impl Producer {
     /// Why this producer is dead. Stays what it is.
     pub fn failure(&self) -> Option<LogError> {
         self.board().failure.get().cloned()
+    }
+
+    /// The same, for one who can wait for the cause: the events that die of it may be heard of before the one that caused it.
+    pub(super) async fn death(&self) -> Option<LogError> {
+        let code = *self.board().dying.get()?;
+        for _ in 0..CAUSE_LOOKS {
+            if let Some(failure) = self.failure() {
+                return Some(failure);
+            }
+            tokio::time::sleep(CAUSE_LOOK).await;
+        }
+        self.board().fail(LogError::Producer { code });
+        self.failure()
     }
 
     /// Events that are not yet acknowledged.
@@ -145,14 +161,22 @@ fn refused(doing: Doing, error: &KafkaError, topic: &str, partition: i32) -> Log
 
 /// What the acknowledgements have told. Written by librdkafka's polling thread.
 pub(super) struct Board {
+    /// Why the producer is dead.
     failure: OnceLock<LogError>,
+    /// It is: the first code that was heard, of a cause or of what died of it.
+    dying: OnceLock<Code>,
     acknowledged: Mutex<Acknowledged>,
     listeners: Mutex<Vec<Weak<Notify>>>,
 }
 
 impl Board {
     fn new(ends: &Ends) -> Self {
-        Self { failure: OnceLock::new(), acknowledged: Mutex::new(Acknowledged::new(ends)), listeners: Mutex::default() }
+        Self {
+            failure: OnceLock::new(),
+            dying: OnceLock::new(),
+            acknowledged: Mutex::new(Acknowledged::new(ends)),
+            listeners: Mutex::default(),
+        }
     }
 
     /// `news` is told of a failure.
@@ -163,9 +187,22 @@ impl Board {
     }
 
     fn fail(&self, failure: LogError) {
-        if self.failure.set(failure).is_ok() {
+        // the second of two failures is no news
+        let _ = self.failure.set(failure);
+        self.dies(Code::Fatal);
+    }
+
+    fn dies(&self, code: Code) {
+        if self.dying.set(code).is_ok() {
             let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
             listeners.iter().filter_map(Weak::upgrade).for_each(|news| news.notify_one());
+        }
+    }
+
+    fn lost(&self, code: Option<Code>, failure: LogError) {
+        match code {
+            Some(code @ (Code::Fatal | Code::GaplessGuarantee | Code::PurgeQueue | Code::PurgeInflight)) => self.dies(code),
+            _ => self.fail(failure),
         }
     }
 
@@ -251,7 +288,9 @@ impl ProducerContext<NoCustomPartitioner> for Context {
                 self.trouble.clear();
                 self.board.landed(&group, message.topic(), message.partition(), message.offset());
             }
-            Err((error, message)) => self.board.fail(refusal(error, message.topic(), message.partition())),
+            Err((error, message)) => {
+                self.board.lost(error.rdkafka_error_code(), refusal(error, message.topic(), message.partition()));
+            }
         }
     }
 }

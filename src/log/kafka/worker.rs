@@ -240,26 +240,25 @@ impl Worker {
 
     fn start(&mut self, assignment: &Assignment, starts: &HashMap<Partition, Start>, run: u64) -> Result<(), LogError> {
         self.waiting = None;
+        let wanted: Vec<(&Partition, Start)> = assignment
+            .partitions
+            .iter()
+            .map(|partition| (partition, starts.get(partition).copied().unwrap_or(Start::Held)))
+            .collect();
         let mut list = TopicPartitionList::new();
         let mut faults = Vec::new();
-        for partition in &assignment.partitions {
-            let start = starts.get(partition).copied().unwrap_or(Start::Held);
-            let (next, held) = match self.place(partition, start) {
-                Ok(Some(next)) => (next, false),
-                // where it lies does not matter: it is not polled
-                Ok(None) => (0, true),
-                Err(fault) if fault.topic().is_some() => {
-                    faults.push(fault);
-                    (0, true)
-                }
-                Err(error) => return Err(error),
-            };
-            if !self.feeds.add(&self.consumer, partition.clone(), run, next, held) {
+        for ((partition, _), place) in wanted.iter().zip(place(&self.consumer, &wanted)?) {
+            let next = place.unwrap_or_else(|fault| {
+                faults.push(fault);
+                None
+            });
+            if !self.feeds.add(&self.consumer, (*partition).clone(), run, next.unwrap_or(0), next.is_none()) {
                 return Err(LogError::Stopped);
             }
-            let offset = if held { Offset::End } else { Offset::Offset(next) };
-            let added = list.add_partition_offset(&partition.topic, partition.partition, offset);
-            added.map_err(|error| failed(&error, partition))?;
+            // where a held one lies does not matter: it is not polled
+            let offset = next.map_or(Offset::End, Offset::Offset);
+            list.add_partition_offset(&partition.topic, partition.partition, offset)
+                .map_err(|error| failed(&error, &partition.topic))?;
         }
         self.consumer.assign(&list).map_err(|_| LogError::Stopped)?;
         faults.into_iter().try_for_each(|fault| self.tell(Delivery::Fault(fault)))
@@ -269,40 +268,22 @@ impl Worker {
         if !self.feeds.has(partition) {
             return Ok(());
         }
-        match self.place(partition, start) {
+        // whatever comes of it, what is on its way was read for another run
+        self.feeds.hold(partition);
+        match place(&self.consumer, &[(partition, start)])?.remove(0) {
+            Ok(None) => Ok(()),
+            Err(fault) => self.tell(Delivery::Fault(fault)),
             Ok(Some(next)) => {
-                let sought = self.consumer.seek(&partition.topic, partition.partition, Offset::Offset(next), ASK);
-                sought.map_err(|_| LogError::Away { doing: Doing::Consume, code: Code::State, reason: None })?;
+                self.move_to(partition, next)?;
                 self.feeds.restart(partition, run, next);
                 Ok(())
             }
-            Ok(None) => {
-                self.feeds.hold(partition);
-                Ok(())
-            }
-            Err(fault) if fault.topic().is_some() => {
-                self.feeds.hold(partition);
-                self.tell(Delivery::Fault(fault))
-            }
-            Err(error) => Err(error),
         }
     }
 
-    /// The offset to start at, held against what the log holds; `None`: not at all. A fault names its topic; other errors are the broker's.
-    fn place(&self, partition: &Partition, start: Start) -> Result<Option<i64>, LogError> {
-        if start == Start::Held {
-            return Ok(None);
-        }
-        let Partition { topic, partition: number } = partition;
-        let ends = self.consumer.fetch_watermarks(topic, *number, ASK);
-        let (low, high) = ends.map_err(|error| failed(&error, partition))?;
-        match start {
-            Start::At(wanted) if wanted < low || wanted > high => {
-                Err(LogError::Gap { topic: topic.to_string(), partition: *number, wanted, low, high })
-            }
-            Start::At(wanted) => Ok(Some(wanted)),
-            Start::Beginning | Start::Held => Ok(Some(low)),
-        }
+    fn move_to(&self, partition: &Partition, next: i64) -> Result<(), LogError> {
+        let sought = self.consumer.seek(&partition.topic, partition.partition, Offset::Offset(next), ASK);
+        sought.map_err(|_| LogError::Away { doing: Doing::Consume, code: Code::State, reason: None })
     }
 
     /// Hands on what the partitions have; `true`: there may be more.
@@ -322,16 +303,12 @@ impl Worker {
     /// The broker says that the next offset is not in its log. A new leader may say so for a moment; then the ends say otherwise.
     fn out_of_range(&mut self, partition: &Partition) -> Result<(), LogError> {
         let Some(next) = self.feeds.next_offset(partition) else { return Ok(()) };
-        match self.place(partition, Start::At(next)) {
-            Ok(_) => {
-                let sought = self.consumer.seek(&partition.topic, partition.partition, Offset::Offset(next), ASK);
-                sought.map_err(|_| LogError::Away { doing: Doing::Consume, code: Code::State, reason: None })
-            }
-            Err(fault) if fault.topic().is_some() => {
+        match place(&self.consumer, &[(partition, Start::At(next))])?.remove(0) {
+            Ok(_) => self.move_to(partition, next),
+            Err(fault) => {
                 self.feeds.hold(partition);
                 self.tell(Delivery::Fault(fault))
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -360,12 +337,58 @@ impl Worker {
     }
 }
 
-fn failed(error: &KafkaError, partition: &Partition) -> LogError {
-    match error.rdkafka_error_code() {
-        Some(Code::UnknownPartition) => {
-            LogError::NoPartition { topic: partition.topic.to_string(), partition: partition.partition }
+/// The offset to start each partition at, held against what the log holds: `None`, not at all; an inner error is that partition's alone.
+fn place(
+    consumer: &BaseConsumer<Context>,
+    wanted: &[(&Partition, Start)],
+) -> Result<Vec<Result<Option<i64>, LogError>>, LogError> {
+    let asked = wanted.iter().filter(|(_, start)| *start != Start::Held).map(|(partition, _)| *partition);
+    let asked: Vec<&Partition> = asked.collect();
+    let (lows, highs) = (ends(consumer, &asked, Offset::Beginning)?, ends(consumer, &asked, Offset::End)?);
+    let mut found = lows.into_iter().zip(highs);
+    let place = |(partition, start): &(&Partition, Start)| {
+        if *start == Start::Held {
+            return Ok(None);
         }
-        Some(code) => LogError::of_code(Doing::ReadEnds, Some(&partition.topic), code),
-        None => LogError::Stopped,
+        let (low, high) = found.next().expect("one answer for each that was asked");
+        let (low, high) = (low?, high?);
+        match *start {
+            Start::At(wanted) if wanted < low || wanted > high => {
+                Err(LogError::Gap { topic: partition.topic.to_string(), partition: partition.partition, wanted, low, high })
+            }
+            Start::At(wanted) => Ok(Some(wanted)),
+            Start::Beginning | Start::Held => Ok(Some(low)),
+        }
+    };
+    let places: Vec<Result<Option<i64>, LogError>> = wanted.iter().map(place).collect();
+    // that a broker is away is nobody's own trouble
+    match places.iter().find_map(|place| place.as_ref().err().filter(|error| error.topic().is_none())) {
+        Some(error) => Err(error.clone()),
+        None => Ok(places),
     }
+}
+
+/// One end of each partition, by one question to each broker.
+fn ends(consumer: &BaseConsumer<Context>, asked: &[&Partition], which: Offset) -> Result<Vec<Result<i64, LogError>>, LogError> {
+    let Some(first) = asked.first() else { return Ok(Vec::new()) };
+    let mut list = TopicPartitionList::new();
+    for partition in asked {
+        // the question for a time, where these two stand for the ends
+        let added = list.add_partition_offset(&partition.topic, partition.partition, which);
+        added.map_err(|error| failed(&error, &partition.topic))?;
+    }
+    let answers = consumer.offsets_for_times(list, ASK).map_err(|error| failed(&error, &first.topic))?;
+    let answer = |partition: &&Partition| {
+        let found = answers.find_partition(&partition.topic, partition.partition).ok_or(LogError::Stopped)?;
+        found.error().map_err(|error| failed(&error, &partition.topic))?;
+        match found.offset() {
+            Offset::Offset(offset) => Ok(offset),
+            _ => Err(LogError::of_code(Doing::ReadEnds, None, Code::OffsetNotAvailable)),
+        }
+    };
+    Ok(asked.iter().map(answer).collect())
+}
+
+fn failed(error: &KafkaError, topic: &str) -> LogError {
+    error.rdkafka_error_code().map_or(LogError::Stopped, |code| LogError::of_code(Doing::ReadEnds, Some(topic), code))
 }
