@@ -12,8 +12,9 @@ help:
 	@echo "make lint    rustfmt, clippy, doc links"
 	@echo "make clean   removes what was built and fetched"
 
-demo: packages
-	@echo "== demo: tests/demo/run.sh"
+demo:
+	@echo "== demo: packages that are missing (PostgreSQL, what the build needs), then tests/demo/run.sh"
+	@tests/servers/packages.sh pg build
 	@tests/demo/run.sh
 
 test: packages lint

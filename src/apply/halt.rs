@@ -13,6 +13,8 @@ pub struct Halt {
     pub position: Position,
     pub because: String,
     pub hint: String,
+    /// A row stands in the way, or a parent is missing: across partitions that may pass by itself.
+    pub may_pass: bool,
 }
 
 impl Halt {
@@ -28,7 +30,8 @@ impl Halt {
             }
             _ => "cure the target table (or the source row), and it goes on by itself within 30 s; SIGHUP or a restart tries at once".to_owned(),
         };
-        Self { plan: number, position, because: error.without_values(), hint }
+        let may_pass = error.is_unique_conflict() || error.is_foreign_key();
+        Self { plan: number, position, because: error.without_values(), hint, may_pass }
     }
 
     /// The source table no longer fits the plan.
@@ -49,7 +52,7 @@ impl Halt {
         } else {
             format!("change the target and the entry of `{}` to fit, then copy this table anew", plan.source)
         };
-        Self { plan: number, position, because, hint }
+        Self { plan: number, position, because, hint, may_pass: false }
     }
 
     /// An insert-only table was updated.
@@ -59,6 +62,7 @@ impl Halt {
             position,
             because: "the table is `insert_only`, and the source sent an UPDATE or DELETE".to_owned(),
             hint: "remove `insert_only` after ALTER TABLE ... REPLICA IDENTITY FULL, then copy this table anew".to_owned(),
+            may_pass: false,
         }
     }
 }

@@ -54,3 +54,13 @@ pub async fn access(client: &impl GenericClient, names: &[TableName]) -> Result<
     }
     Ok(found)
 }
+
+/// Whether our role is `role`, or may act as it.
+///
+/// # Errors
+/// The query failed.
+pub async fn may_act_as(client: &impl GenericClient, role: &str) -> Result<bool, CatalogError> {
+    let sql = "SELECT pg_has_role(oid, 'USAGE') FROM pg_roles WHERE rolname = $1";
+    let row = client.query_opt(sql, &[&role]).await?;
+    row.map_or(Ok(false), |row| Ok(row.try_get(0)?))
+}

@@ -28,19 +28,31 @@ pub struct Inventory {
     pub roles: i64,
 }
 
+/// Sequences that a column owns (serial, identity), and those that its default draws from.
 const SEQUENCES: &str = "
-    SELECT DISTINCT sn.nspname::text, s.relname::text, n.nspname::text, c.relname::text, a.attname::text, q.last_value
-      FROM unnest($1::text[], $2::text[]) AS wanted(schema, name)
-      JOIN pg_namespace n ON n.nspname = wanted.schema
-      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
-      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-      LEFT JOIN pg_attrdef f ON f.adrelid = c.oid AND f.adnum = a.attnum
-      JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
-                      AND d.refobjid = c.oid AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i')
-                       OR d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
-      JOIN pg_class s ON s.relkind = 'S' AND s.oid = CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid ELSE d.refobjid END
+    WITH lifted AS MATERIALIZED (
+         SELECT c.oid, n.nspname, c.relname
+           FROM unnest($1::text[], $2::text[]) AS wanted(schema, name)
+           JOIN pg_namespace n ON n.nspname = wanted.schema
+           JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name),
+         drawn AS (
+         SELECT d.objid AS sequence, l.oid AS relid, d.refobjsubid AS attnum
+           FROM lifted l
+           JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = l.oid AND d.refobjsubid > 0
+          WHERE d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+         UNION
+         SELECT d.refobjid, l.oid, f.adnum
+           FROM lifted l
+           JOIN pg_attrdef f ON f.adrelid = l.oid
+           JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+          WHERE d.refclassid = 'pg_class'::regclass)
+    SELECT DISTINCT sn.nspname::text, s.relname::text, l.nspname::text, l.relname::text, a.attname::text,
+           CASE WHEN has_sequence_privilege(s.oid, 'SELECT,USAGE') THEN pg_sequence_last_value(s.oid) END
+      FROM drawn
+      JOIN lifted l ON l.oid = drawn.relid
+      JOIN pg_attribute a ON a.attrelid = drawn.relid AND a.attnum = drawn.attnum
+      JOIN pg_class s ON s.oid = drawn.sequence AND s.relkind = 'S'
       JOIN pg_namespace sn ON sn.oid = s.relnamespace
-      LEFT JOIN pg_sequences q ON q.schemaname = sn.nspname AND q.sequencename = s.relname
      ORDER BY 1, 2";
 
 const COUNTS: &str = "

@@ -8,9 +8,10 @@
 mod access;
 mod blocker;
 mod error;
+mod estimate;
 mod inventory;
+mod lock;
 mod partition;
-mod publication;
 mod relation;
 mod rule;
 mod scratch;
@@ -18,16 +19,17 @@ mod server;
 mod source;
 mod target;
 
-pub use access::{Access, access};
+pub use access::{Access, access, may_act_as};
 pub use blocker::{Blocker, Holder, blockers};
 pub use error::{CatalogError, SqlError};
+pub use estimate::row_estimates;
 pub use inventory::{Inventory, Sequence, inventory};
+pub use lock::{LockHolder, backend_pid, lock_holders};
 pub use partition::{Leaf, leaves};
-pub use publication::{Member, Publication, publications};
 pub use relation::{LeftOut, Relation, relations};
 pub use rule::{Refused, inputs, rule_facts};
-pub use scratch::{Answers, Declared, Scratch, expression_facts};
-pub use server::{Platform, Server, Slot, server};
+pub use scratch::{Answers, Declared, Scratch, expression_facts, verdict_on};
+pub use server::{Platform, Server, server};
 pub use source::source_shapes;
 pub use target::target_shapes;
 

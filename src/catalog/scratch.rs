@@ -181,6 +181,14 @@ impl<'a> Scratch<'a> {
 }
 
 /// Tells what the server has against the SQL from not having been able to ask.
+///
+/// # Errors
+/// We could not ask.
+pub fn verdict_on<T>(result: Result<T, Error>) -> Result<Result<(), SqlError>, CatalogError> {
+    verdict(result, "", "")
+}
+
+/// As [`verdict_on`], where `before` was sent in front of `text`: places count from the text's start.
 fn verdict<T>(result: Result<T, Error>, before: &str, text: &str) -> Result<Result<(), SqlError>, CatalogError> {
     match result {
         Ok(_) => Ok(Ok(())),

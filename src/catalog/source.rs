@@ -54,9 +54,10 @@ fn tables_sql() -> String {
                        coalesce(sum(CASE WHEN leaf.oid IN (SELECT relation FROM locked)
                                          THEN leaf.relpages * current_setting('block_size')::int8
                                          ELSE pg_table_size(leaf.oid) END), 0)::int8 AS bytes
-                  FROM pg_class leaf
-                 WHERE leaf.oid = c.oid AND c.relkind = 'r'
-                    OR c.relkind = 'p' AND leaf.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)
+                  FROM (SELECT c.oid AS relid WHERE c.relkind = 'r'
+                        UNION ALL
+                        SELECT relid FROM pg_partition_tree(c.oid) WHERE c.relkind = 'p' AND isleaf) AS tree
+                  JOIN pg_class leaf ON leaf.oid = tree.relid
                 ) AS estimate"
     )
 }

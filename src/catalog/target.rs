@@ -34,22 +34,33 @@ pub async fn target_shapes(
             shape.uniques.push(unique(&row)?);
         }
     }
+    for row in client.query(FOREIGN_KEYS, &[&oids]).await? {
+        if let Some(shape) = shapes.get_mut(&row.try_get(0)?) {
+            shape.foreign_keys_out.push(row.try_get(2)?);
+        }
+        let declared: bool = row.try_get(4)?;
+        if let Some(shape) = shapes.get_mut(&row.try_get(1)?).filter(|_| declared) {
+            shape.foreign_keys_in.push(row.try_get(3)?);
+        }
+    }
     Ok(shapes.into_values().map(|shape| (shape.name.clone(), shape)).collect())
 }
 
-/// A foreign key of a partitioned table is inherited by each partition (`conparentid`): only the one that was declared counts.
 const TABLES: &str = "
-    SELECT n.nspname::text, c.relname::text, c.oid, c.relkind::text,
-           array(SELECT k.conname::text FROM pg_constraint k
-                  WHERE k.conrelid = c.oid AND k.contype = 'f' ORDER BY k.conname),
-           array(SELECT format('%s.%s.%s', rn.nspname, rc.relname, k.conname)
-                   FROM pg_constraint k
-                   JOIN pg_class rc ON rc.oid = k.conrelid
-                   JOIN pg_namespace rn ON rn.oid = rc.relnamespace
-                  WHERE k.confrelid = c.oid AND k.contype = 'f' AND k.conparentid = 0 ORDER BY 1)
+    SELECT n.nspname::text, c.relname::text, c.oid, c.relkind::text
       FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
       JOIN pg_namespace n ON n.nspname = wanted.schema
       JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')";
+
+/// A foreign key of a partitioned table is inherited by each partition (`conparentid`): only the one that was declared counts as
+/// one that refers to us.
+const FOREIGN_KEYS: &str = "
+    SELECT k.conrelid, k.confrelid, k.conname::text, format('%s.%s.%s', n.nspname, c.relname, k.conname), k.conparentid = 0
+      FROM pg_constraint k
+      JOIN pg_class c ON c.oid = k.conrelid
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE k.contype = 'f' AND (k.conrelid = ANY($1) OR k.confrelid = ANY($1))
+     ORDER BY k.conname, 4";
 
 fn shape(row: &Row) -> Result<TargetShape, tokio_postgres::Error> {
     Ok(TargetShape {
@@ -58,8 +69,8 @@ fn shape(row: &Row) -> Result<TargetShape, tokio_postgres::Error> {
         kind: letter(row, 3)?,
         columns: Vec::new(),
         uniques: Vec::new(),
-        foreign_keys_out: row.try_get(4)?,
-        foreign_keys_in: row.try_get(5)?,
+        foreign_keys_out: Vec::new(),
+        foreign_keys_in: Vec::new(),
     })
 }
 

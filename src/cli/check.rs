@@ -1,10 +1,9 @@
 //! `check`: everything that stands in the way, with its remedy.
 
 use super::{Exit, File, Output, output};
-use crate::{config::Connector, finding::Finding};
+use crate::{config::Connector, finding::Finding, preflight};
 use clap::Args;
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -20,10 +19,7 @@ struct Report<'a> {
 }
 
 pub(super) async fn run(connector: &Connector, output: &Output) -> anyhow::Result<Exit> {
-    let findings = {
-        let _ = (connector, BTreeSet::<u8>::new());
-        Vec::<Finding>::new()
-    };
+    let findings = Box::pin(preflight::check(connector)).await;
     let ok = !findings.iter().any(Finding::is_error);
     if output.json() {
         output.document(&Report { connector: &connector.name, ok, findings: &findings })?;

@@ -17,7 +17,7 @@ pub(super) fn start(quiet: bool, verbose: u8, color: ColorChoice) {
     };
     let started = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(directives))
-        .with_writer(std::io::stderr)
+        .with_writer(|| super::terminal::Log)
         .with_timer(SystemTime)
         .with_target(false)
         .with_ansi(color)

@@ -4,9 +4,12 @@
 //! status 0 yes or done, 1 no, 2 the command or the file is wrong, 130 cut short by a second SIGINT.
 //! Will not: decide anything. What a command does is in `preflight` and `pipeline`.
 //!
-//! To add a command: a file here with its `Options` (`clap::Args`) and `run`, a variant of [`Command`], a line in `dispatch`.
+//! To add a command: a file here with its `Options` (`clap::Args`) and `run`, a variant of `Command`, a line in `dispatch`.
 
+mod amount;
 mod apply;
+mod ask;
+mod attend;
 mod capture;
 mod check;
 mod drop;
@@ -14,9 +17,12 @@ mod log;
 mod output;
 mod plan;
 mod prepare;
+mod progress;
 mod run;
 mod signal;
 mod status;
+mod status_view;
+mod terminal;
 mod value;
 mod wait;
 
@@ -25,6 +31,7 @@ pub use value::Place;
 
 use crate::config::Connector;
 use anstream::ColorChoice;
+use attend::Progress;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -154,6 +161,7 @@ pub fn main() -> ExitCode {
     let color = ColorChoice::from(cli.global.color);
     log::start(cli.global.quiet, cli.global.verbose, color);
     let output = Output::new(cli.global.json, color);
+    let progress = if cli.global.quiet { Progress::Quiet } else { Progress::Shown };
     let connector = match Connector::load(&cli.command.file().config) {
         Ok(connector) => connector,
         Err(mistakes) => {
@@ -168,7 +176,7 @@ pub fn main() -> ExitCode {
             return Exit::No.into();
         }
     };
-    let exit = runtime.block_on(dispatch(cli.command, connector, &output)).unwrap_or_else(|error| {
+    let exit = runtime.block_on(dispatch(cli.command, connector, &output, progress)).unwrap_or_else(|error| {
         output.complain(&format!("error: {error:#}"));
         Exit::No
     });
@@ -177,14 +185,14 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-async fn dispatch(command: Command, connector: Connector, output: &Output) -> anyhow::Result<Exit> {
+async fn dispatch(command: Command, connector: Connector, output: &Output, progress: Progress) -> anyhow::Result<Exit> {
     match command {
         Command::Check(_) => Box::pin(check::run(&connector, output)).await,
         Command::Plan(_) => Box::pin(plan::run(&connector, output)).await,
         Command::Prepare(_) => Box::pin(prepare::run(&connector, output)).await,
-        Command::Run(options) => Box::pin(run::run(connector, &options)).await,
-        Command::Capture(options) => Box::pin(capture::run(connector, &options)).await,
-        Command::Apply(_) => Box::pin(apply::run(connector)).await,
+        Command::Run(options) => Box::pin(run::run(connector, &options, progress)).await,
+        Command::Capture(options) => Box::pin(capture::run(connector, &options, progress)).await,
+        Command::Apply(_) => Box::pin(apply::run(connector, progress)).await,
         Command::Wait(options) => Box::pin(wait::run(&connector, &options, output)).await,
         Command::Status(options) => Box::pin(status::run(&connector, &options, output)).await,
         Command::Drop(options) => Box::pin(drop::run(&connector, &options, output)).await,

@@ -89,11 +89,17 @@ fn finding(finding: &Finding) -> String {
     let mut text = format!("{color}{level}{PLAIN}: {BOLD}{subject}{PLAIN}: {what} {DIM}[{code}]{PLAIN}\n");
     match &finding.remedy {
         None => (),
-        Some(Remedy::Sql(sql)) => text.push_str(&format!("  hint: run on the database:\n{}", block(sql))),
+        Some(Remedy::Sql(sql)) => text.push_str(&format!("  hint: run on the {}:\n{}", side(code), block(sql))),
         Some(Remedy::Config(lines)) => text.push_str(&format!("  hint: in the connector file:\n{}", block(lines))),
         Some(Remedy::Do(what)) => text.push_str(&format!("  hint: {}\n", what.replace('\n', "\n        "))),
     }
     text
+}
+
+/// The database that a finding's SQL is for.
+fn side(code: &str) -> &'static str {
+    let on_target = ["target.", "table.target_", "table.identity_always"];
+    if on_target.iter().any(|start| code.starts_with(start)) { "target" } else { "source" }
 }
 
 /// Indented, and easy to select.
@@ -128,7 +134,7 @@ mod tests {
         let text = anstream::adapter::strip_str(&findings(&list)).to_string();
         assert_eq!(
             text,
-            "error: public.t: has no key [a.error]\n  hint: run on the database:\n    ALTER TABLE t\n    ADD PRIMARY KEY (id);\n\
+            "error: public.t: has no key [a.error]\n  hint: run on the source:\n    ALTER TABLE t\n    ADD PRIMARY KEY (id);\n\
              note: source: has views [a.note]\n1 error, no warnings, 1 note\n"
         );
     }

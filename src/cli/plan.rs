@@ -1,9 +1,11 @@
 //! `plan`: what `prepare` and `run` will do.
 
-use super::{Exit, File, Output, output};
-use crate::{config::Connector, finding::Finding};
+use super::output::{block, findings, heading, plural};
+use super::{Exit, File, Output};
+use crate::config::Connector;
+use crate::finding::{Finding, Level};
+use crate::preflight::{self, Plan, PlannedTable};
 use clap::Args;
-use std::collections::BTreeSet;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -12,7 +14,90 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(connector: &Connector, output: &Output) -> anyhow::Result<Exit> {
-    let _ = (connector, output, BTreeSet::<String>::new(), output::heading(""));
-    let _: Option<Finding> = None;
-    Ok(Exit::Yes)
+    let plan = Box::pin(preflight::plan(connector)).await;
+    if output.json() {
+        output.document(&plan)?;
+    } else {
+        output.text(&text(&plan));
+    }
+    Ok(if plan.findings.iter().any(Finding::is_error) { Exit::No } else { Exit::Yes })
+}
+
+fn text(plan: &Plan) -> String {
+    let mut text = heading("On the source");
+    for object in plan.publications.iter().map(|object| ("publication", object)).chain([("slot", &plan.slot)]) {
+        text.push_str(&line(object.0, object.1));
+    }
+    text.push_str(&heading("On the target"));
+    text.push_str(&line("schema", &plan.schema));
+    if !plan.topics.is_empty() {
+        text.push_str(&heading("On the broker"));
+        plan.topics.iter().for_each(|topic| text.push_str(&line("topic", topic)));
+    }
+    for table in &plan.tables {
+        text.push_str(&heading(&format!("\n{} -> {}", table.source, table.target)));
+        text.push_str(&describe(table));
+    }
+    if !plan.setval.is_empty() {
+        text.push_str(&heading("\nSequences, when the target takes over the writing"));
+        text.push_str(&block(&plan.setval.join("\n")));
+    }
+    let rows: i64 = plan.tables.iter().map(|table| table.rows_estimated).sum();
+    let bytes: i64 = plan.tables.iter().map(|table| table.bytes_estimated).sum();
+    text.push_str(&format!("\n{}, about {rows} rows, {}\n\n", plural(plan.tables.len(), "table"), size(bytes)));
+    let told: Vec<Finding> =
+        plan.findings.iter().filter(|finding| finding.level != Level::Note || !is_noise(finding)).cloned().collect();
+    text.push_str(&findings(&told));
+    text
+}
+
+/// What a plan says by itself.
+fn is_noise(finding: &Finding) -> bool {
+    finding.code == "source.sequences"
+}
+
+fn line(kind: &str, object: &preflight::Object) -> String {
+    let sql = object.sql.as_ref().map(|sql| block(&format!("{sql};"))).unwrap_or_default();
+    format!("  {} {kind} `{}`\n{sql}", object.action, object.name)
+}
+
+fn describe(table: &PlannedTable) -> String {
+    let key = if table.key.is_empty() { String::new() } else { format!(" by `{}`", table.key.join("`, `")) };
+    let kind = table.kind.map_or_else(|| "not compiled: see its findings".to_owned(), |kind| format!("{kind}{key}"));
+    let mut text =
+        format!("  {kind}; {}; about {} rows, {}\n", table.first_copy, table.rows_estimated, size(table.bytes_estimated));
+    if let Some(ddl) = &table.ddl {
+        text.push_str("  to be made by you:\n");
+        text.push_str(&block(ddl));
+    }
+    for statement in &table.statements {
+        text.push_str(&format!("  {}:\n{}", statement.name, block(&statement.sql)));
+    }
+    text
+}
+
+/// `512 B`, `3.4 MB`: powers of 1,000, as far as an estimate goes.
+fn size(bytes: i64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut whole = bytes;
+    let mut tenths = 0;
+    let mut unit = 0;
+    while whole >= 1000 && unit + 1 < UNITS.len() {
+        tenths = whole % 1000 / 100;
+        whole /= 1000;
+        unit += 1;
+    }
+    if unit == 0 { format!("{whole} B") } else { format!("{whole}.{tenths} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes() {
+        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (3_450_000, "3.4 MB"), (i64::MAX, "9223372.0 TB")] {
+            assert_eq!(size(bytes), text);
+        }
+    }
 }

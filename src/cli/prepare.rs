@@ -2,7 +2,7 @@
 
 use super::{Exit, File, Output, output};
 use crate::config::Connector;
-use crate::pipeline::{self, FirstCopy, PipelineError, Tasks};
+use crate::pipeline::{self, Board, FirstCopy, PipelineError, Tasks};
 use clap::Args;
 use serde_json::json;
 
@@ -17,7 +17,7 @@ pub(super) async fn run(connector: &Connector, output: &Output) -> anyhow::Resul
     let name = connector.object_name();
     let source = pipeline::open_session(&tasks, &connector.source.endpoint, &name).await?;
     let mut target = pipeline::open_session(&tasks, &connector.target.endpoint, &name).await?;
-    match pipeline::prepare(connector, &source, &mut target, FirstCopy::Make).await {
+    match pipeline::prepare(connector, &source, &mut target, FirstCopy::Make, &Board::default()).await {
         Ok(prepared) => {
             let tables: Vec<String> = prepared.compiled.iter().map(|one| one.rule.target.to_string()).collect();
             if output.json() {

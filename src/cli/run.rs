@@ -1,13 +1,16 @@
 //! `run`: the daemon, both halves.
 
+use super::attend::{Progress, attend};
 use super::{Exit, File, Place, signal};
 use crate::change::EndLsn;
 use crate::config::Connector;
-use crate::pipeline::{self, Board, End, FirstCopy, Life, PipelineError, RunOptions, Tasks};
+use crate::pipeline::kafka::{ApplyLife, CaptureLife};
+use crate::pipeline::{self, End, FirstCopy, Life, Live, PipelineError, RunOptions, Tasks};
 use crate::source;
+use crate::telemetry::Meter;
 use clap::Args;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, watch};
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -21,7 +24,7 @@ pub(super) struct Options {
     pub no_copy: bool,
 }
 
-pub(super) async fn run(connector: Connector, options: &Options) -> anyhow::Result<Exit> {
+pub(super) async fn run(connector: Connector, options: &Options, progress: Progress) -> anyhow::Result<Exit> {
     let endpos = match options.endpos {
         None => None,
         Some(Place::At(end)) => Some(end),
@@ -29,21 +32,96 @@ pub(super) async fn run(connector: Connector, options: &Options) -> anyhow::Resu
     };
     let copy = if options.no_copy { FirstCopy::Skip } else { FirstCopy::Make };
     let file = options.file.config.clone();
+    let options = RunOptions { endpos, copy, log_only: false };
+    let connector = Arc::new(connector);
+    let attendance = attend(&connector, progress);
+    let live = Arc::clone(&attendance.live);
     signal::stoppable(|stop| async move {
-        let life = Life {
-            connector: Arc::new(connector),
-            options: RunOptions { endpos, copy },
-            stop,
-            board: Arc::new(Board::default()),
-            publish: Arc::new(|_| {}),
-        };
-        let (reload, reloads) = mpsc::channel(1);
+        let running = Running::new(connector, options, stop, live);
         tokio::select! {
-            ended = pipeline::run_local(life, reloads) => exit(ended),
-            never = signal::reloads(&file, &reload) => never,
+            ended = running.run() => exit(ended),
+            never = signal::reloads(&file, |connector| running.reload(connector)) => never,
         }
     })
     .await
+}
+
+/// What the daemon's commands start.
+pub(super) struct Running {
+    connector: Arc<Connector>,
+    options: RunOptions,
+    stop: watch::Receiver<bool>,
+    live: Arc<Live>,
+    reload: broadcast::Sender<Arc<Connector>>,
+}
+
+impl Running {
+    pub fn new(connector: Arc<Connector>, options: RunOptions, stop: watch::Receiver<bool>, live: Arc<Live>) -> Self {
+        Self { connector, options, stop, live, reload: broadcast::channel(1).0 }
+    }
+
+    /// The connector file was read anew.
+    pub async fn reload(&self, connector: Arc<Connector>) {
+        self.live.reloaded(Arc::clone(&connector));
+        self.reload.send(connector).ok();
+    }
+
+    /// Both halves, as the log's kind asks for.
+    pub async fn run(&self) -> Result<End, PipelineError> {
+        if self.connector.kafka().is_none() {
+            let live = Arc::clone(&self.live);
+            let life = Life {
+                connector: Arc::clone(&self.connector),
+                options: self.options,
+                stop: self.stop.clone(),
+                board: Arc::clone(&self.live.board),
+                publish: Arc::new(move |meter| live.counts(meter)),
+            };
+            return pipeline::run_local(life, self.reload.subscribe()).await;
+        }
+        // one set of counters: apply's, which sees what arrives
+        let capture = self.capture_with(Arc::new(|_| {}));
+        tokio::select! {
+            ended = capture => ended,
+            ended = self.apply() => ended,
+            ended = self.held() => ended,
+        }
+    }
+
+    pub async fn capture(&self) -> Result<End, PipelineError> {
+        let live = Arc::clone(&self.live);
+        self.capture_with(Arc::new(move |meter| live.counts(meter))).await
+    }
+
+    async fn capture_with(&self, publish: Arc<dyn Fn(Arc<Meter>) + Send + Sync>) -> Result<End, PipelineError> {
+        let life = CaptureLife {
+            connector: Arc::clone(&self.connector),
+            options: self.options,
+            stop: self.stop.clone(),
+            board: Arc::clone(&self.live.board),
+            publish,
+        };
+        pipeline::kafka::run_capture(life, self.reload.subscribe()).await
+    }
+
+    pub async fn apply(&self) -> Result<End, PipelineError> {
+        let live = Arc::clone(&self.live);
+        let life = ApplyLife {
+            connector: Arc::clone(&self.connector),
+            stop: self.stop.clone(),
+            board: Arc::clone(&self.live.board),
+            publish: Arc::new(move |meter| live.counts(meter)),
+        };
+        pipeline::kafka::run_apply(life, self.reload.subscribe()).await
+    }
+
+    /// `--endpos` through Kafka: until the target holds it.
+    async fn held(&self) -> Result<End, PipelineError> {
+        match self.options.endpos {
+            Some(wanted) => pipeline::kafka::until_held(&self.connector, wanted).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// The exit status of a pipeline that ended.

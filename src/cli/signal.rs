@@ -4,7 +4,7 @@ use super::Exit;
 use crate::config::Connector;
 use std::{path::Path, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// Runs `work`, which stops in good order once the receiver that it was given says `true`.
 pub(super) async fn stoppable<F, W>(work: W) -> anyhow::Result<Exit>
@@ -34,13 +34,11 @@ where
 }
 
 /// Reads the connector file anew at each SIGHUP. A file with mistakes changes nothing.
-pub(super) async fn reloads(file: &Path, reload: &mpsc::Sender<Arc<Connector>>) -> anyhow::Result<Exit> {
+pub(super) async fn reloads(file: &Path, reload: impl AsyncFn(Arc<Connector>)) -> anyhow::Result<Exit> {
     let mut hangup = signal(SignalKind::hangup())?;
     while hangup.recv().await.is_some() {
         match Connector::load(file) {
-            Ok(connector) => {
-                reload.send(Arc::new(connector)).await.ok();
-            }
+            Ok(connector) => reload(Arc::new(connector)).await,
             Err(mistakes) => tracing::error!("SIGHUP: the connector file stays as it was\n{mistakes}"),
         }
     }

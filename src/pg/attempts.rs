@@ -3,12 +3,13 @@
 
 use super::connect_error::{ConnectError, Step};
 use super::socket::{self, Address, Plain};
+use super::stream::Stream;
 use super::{Endpoint, Host, SslMode, TargetSession, Transport, tls};
 use crate::fate::Fate;
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use std::{collections::VecDeque, io, time::Duration};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout_at};
 
@@ -195,10 +196,10 @@ impl<'a> Attempts<'a> {
         };
         let socket = self.within(deadline, door.host, Step::Connect, reach).await?;
         let (transport, encrypted): (Box<dyn Transport>, bool) = match socket {
-            Plain::Unix(stream) => (Box::new(stream), false),
-            Plain::Tcp(stream) if door.ask == Ask::Never => (Box::new(stream), false),
+            Plain::Unix(stream) => (Box::new(Stream::Unix(stream)), false),
+            Plain::Tcp(stream) if door.ask == Ask::Never => (Box::new(Stream::Tcp(stream)), false),
             Plain::Tcp(stream) => {
-                let agree = self.agree_on_tls(stream, host, door.ask);
+                let agree = self.agree_on_tls(Stream::Tcp(stream), host, door.ask);
                 self.within(deadline, door.host, Step::Tls, agree).await?
             }
         };
@@ -206,10 +207,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// SSLRequest and its one byte of an answer (PostgreSQL's manual, 55.2.10).
-    async fn agree_on_tls<S>(&self, mut stream: S, host: &Host, ask: Ask) -> Result<(Box<dyn Transport>, bool), ConnectError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn agree_on_tls(&self, mut stream: Stream, host: &Host, ask: Ask) -> Result<(Box<dyn Transport>, bool), ConnectError> {
         let mut request = BytesMut::new();
         frontend::ssl_request(&mut request);
         let exchange = async {

@@ -2,17 +2,11 @@
 
 use super::attempts::{Attempts, Opened};
 use super::connect_error::{ConnectError, Step};
-use super::{Endpoint, ServerError, quote, settings};
+use super::{Endpoint, ServerError, Transport, quote, settings};
 use futures_util::future::poll_fn;
 use std::{io, pin::Pin};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout_at;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, SimpleQueryMessage, error::DbError, tls::NoTlsStream};
-
-/// A byte stream to a server, TLS already done where the endpoint asks for it, nothing sent on it yet.
-pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// Runs a session until it ends. The error is the server's last word, where it gave one.
 pub type Driver = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;

@@ -13,12 +13,14 @@ pub mod quote;
 mod server_error;
 mod settings;
 mod socket;
+mod stream;
 mod tls;
 
 pub use attempts::{Attempts, Opened};
-pub use connect::{Connected, Driver, Transport, connect, open_transport};
+pub use connect::{Connected, Driver, connect, open_transport};
 pub use connect_error::{CertificateUse, ConnectError, Step, chain};
 pub use endpoint::{DEFAULT_PORT, Endpoint, Host, NotOneOf, SslMode, TargetSession};
 pub use fate::{fate_of, fate_of_sqlstate};
 pub use server_error::ServerError;
 pub use settings::SESSION_SETTINGS;
+pub use stream::Transport;

@@ -1,10 +1,13 @@
 //! What the daemon knows of itself now, for `status`, the halted tables' next try, and `--endpos`.
 
+use super::holdup::Busy;
 use crate::apply::Item;
 use crate::change::{EndLsn, Position, TableName};
 use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// How far the target is.
@@ -24,16 +27,38 @@ pub struct HaltedTable {
 }
 
 /// Shared by the tasks of a run.
+#[derive(Default)]
 pub struct Board {
     progress: watch::Sender<Progress>,
     halted: Mutex<BTreeMap<TableName, HaltedTable>>,
     /// What a half waits for, in words.
     waiting: Mutex<BTreeMap<String, String>>,
+    /// Sessions of ours that somebody else's lock may hold up.
+    busy: Mutex<Vec<Weak<Busy>>>,
+    stream: Mutex<Stream>,
+    /// Halves of ours that read it, or the log.
+    readers: AtomicUsize,
 }
 
-impl Default for Board {
-    fn default() -> Self {
-        Self { progress: watch::Sender::default(), halted: Mutex::default(), waiting: Mutex::default() }
+/// Whether the source's stream is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stream {
+    #[default]
+    NotYet,
+    Read,
+    /// What was committed since then may be unknown.
+    EndedAt(Instant),
+}
+
+/// While it lives, the source's stream is read.
+pub struct Streaming(Arc<Board>);
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        let mut stream = lock(&self.0.stream);
+        if self.0.readers.fetch_sub(1, Relaxed) == 1 {
+            *stream = Stream::EndedAt(Instant::now());
+        }
     }
 }
 
@@ -65,6 +90,28 @@ impl Board {
             Some(what) => waiting.insert(who.to_owned(), what),
             None => waiting.remove(who),
         };
+    }
+
+    /// The source's stream (of `apply` alone: the log) is read now, until the guard goes.
+    pub fn streams(self: &Arc<Self>) -> Streaming {
+        let mut stream = lock(&self.stream);
+        self.readers.fetch_add(1, Relaxed);
+        *stream = Stream::Read;
+        Streaming(Arc::clone(self))
+    }
+
+    pub fn stream(&self) -> Stream {
+        *lock(&self.stream)
+    }
+
+    pub fn may_be_held_up(&self, session: &Arc<Busy>) {
+        let mut busy = lock(&self.busy);
+        busy.retain(|session| session.strong_count() > 0);
+        busy.push(Arc::downgrade(session));
+    }
+
+    pub fn busy(&self) -> Vec<Arc<Busy>> {
+        lock(&self.busy).iter().filter_map(Weak::upgrade).collect()
     }
 
     pub fn waiting(&self) -> BTreeMap<String, String> {

@@ -2,12 +2,14 @@
 //! commits at or behind the slot's consistent point comes from the stream; an interrupted copy leaves nothing behind.
 
 use super::board::Board;
+use super::holdup::{self, Busy, Side};
 use super::{PipelineError, Tasks, session};
-use crate::change::{CommitLsn, Position};
+use crate::change::{CommitLsn, Position, TableName};
 use crate::config::{Connector, Triggers};
 use crate::mapping::TablePlan;
+use crate::pg::Endpoint;
 use crate::pg::quote;
-use crate::source::{Connection, SlotKind, SlotName, SnapshotUse};
+use crate::source::{Connection, CreatedSlot, SlotKind, SlotName, SnapshotUse};
 use crate::store::table_state;
 use crate::target::TargetError;
 use crate::telemetry::Meter;
@@ -78,27 +80,15 @@ impl Copier {
         let name = self.connector.object_name();
         let source = session::open(&tasks, &self.connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
         let target = session::open(&tasks, &self.connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
-        let files = files(&source, plan).await?;
-        let mut stream = Connection::open(&self.connector.source.endpoint, &name, None).await.map_err(PipelineError::Source)?;
-        self.board.waits(&plan.target.to_string(), Some("the source's open transactions to end (slot creation)".to_owned()));
         let slot = temporary_name(&name)?;
-        let made = stream.create_slot(&slot, SlotKind::Temporary, SnapshotUse::Export).await;
-        self.board.waits(&plan.target.to_string(), None);
-        let made = made?;
-        let snapshot = made.snapshot.clone().unwrap_or_default();
-        let open = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; SET LOCAL row_security = off;
-             SET LOCAL lock_timeout = '60s'; LOCK TABLE {} IN ACCESS SHARE MODE",
-            quote::literal(&snapshot),
-            quote::table(&plan.source)
-        );
-        source.batch_execute(&open).await.map_err(at_source)?;
-        if self::files(&source, plan).await? != files {
-            // TRUNCATE or a rewrite between snapshot and lock: the snapshot would see an empty table
-            return Err(PipelineError::Stream(crate::source::SourceError::Closed));
-        }
+        let snapshot =
+            open_snapshot(&self.connector.source.endpoint, &name, &source, &plan.source, &slot, (&self.board, &plan.target))
+                .await?;
+        let source_busy = Busy::of(&source, Side::Source, Some(plan.target.to_string()), &self.board).await?;
+        let target_busy = Busy::of(&target, Side::Target, Some(plan.target.to_string()), &self.board).await?;
+        let _busy = (source_busy.begin(), target_busy.begin());
         let rows = self.pour(number, plan, &source, &target).await?;
-        let from = Position::start_of(self.incarnation, CommitLsn(made.consistent_point.0));
+        let from = Position::start_of(self.incarnation, CommitLsn(snapshot.made.consistent_point.0));
         table_state::copied(&target, &self.connector.name, &plan.target, from, rows).await?;
         target.batch_execute("COMMIT").await.map_err(|source| refused(plan, source))?;
         target.batch_execute(&format!("ANALYZE {}", quote::table(&plan.target))).await.ok();
@@ -174,15 +164,52 @@ impl Copier {
     }
 }
 
+/// A session that reads under a temporary slot's snapshot.
+pub(super) struct Snapshot {
+    pub made: CreatedSlot,
+    /// Holds the slot, which keeps the snapshot.
+    _stream: Connection,
+}
+
+/// Makes a temporary slot and opens its snapshot in `source`, the table locked against rewrites.
+///
+/// # Errors
+/// See [`PipelineError`]. A table that was rewritten meanwhile is tried again: the snapshot would see it empty.
+pub(super) async fn open_snapshot(
+    endpoint: &Endpoint,
+    name: &str,
+    source: &Client,
+    table: &TableName,
+    slot: &SlotName,
+    (board, who): (&Board, &TableName),
+) -> Result<Snapshot, PipelineError> {
+    let before = files(source, table).await?;
+    let mut stream = Connection::open(endpoint, name, None).await.map_err(PipelineError::Source)?;
+    let making = stream.create_slot(slot, SlotKind::Temporary, SnapshotUse::Export);
+    let made = holdup::slot_made(board, &who.to_string(), source, making).await?;
+    let open = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; SET LOCAL row_security = off;
+         SET LOCAL lock_timeout = '60s'; LOCK TABLE {} IN ACCESS SHARE MODE",
+        quote::literal(made.snapshot.as_deref().unwrap_or_default()),
+        quote::table(table)
+    );
+    source.batch_execute(&open).await.map_err(at_source)?;
+    if files(source, table).await? != before {
+        // TRUNCATE or a rewrite between snapshot and lock
+        return Err(PipelineError::Stream(crate::source::SourceError::Closed));
+    }
+    Ok(Snapshot { made, _stream: stream })
+}
+
 /// The files that hold the table's rows, of all its partitions: they change with TRUNCATE and with every rewrite.
-async fn files(source: &Client, plan: &TablePlan) -> Result<Vec<u32>, PipelineError> {
+async fn files(source: &Client, table: &TableName) -> Result<Vec<u32>, PipelineError> {
     let sql = "SELECT coalesce(pg_catalog.pg_relation_filenode(relid), 0) FROM (SELECT $1::text::regclass AS relid
                UNION SELECT relid FROM pg_catalog.pg_partition_tree($1::text::regclass)) AS tree ORDER BY 1";
-    let rows = source.query(sql, &[&quote::table(&plan.source)]).await.map_err(at_source)?;
+    let rows = source.query(sql, &[&quote::table(table)]).await.map_err(at_source)?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-fn at_source(source: tokio_postgres::Error) -> PipelineError {
+pub(super) fn at_source(source: tokio_postgres::Error) -> PipelineError {
     PipelineError::Query { side: "source", source }
 }
 
@@ -190,7 +217,7 @@ fn refused(plan: &TablePlan, source: tokio_postgres::Error) -> PipelineError {
     PipelineError::Session(TargetError::Refused { table: plan.target.clone(), source })
 }
 
-fn temporary_name(object: &str) -> Result<SlotName, PipelineError> {
+pub(super) fn temporary_name(object: &str) -> Result<SlotName, PipelineError> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let nth = NEXT.fetch_add(1, Ordering::Relaxed);
     Ok(SlotName::new(format!("{}_copy_{}_{nth}", &object[..object.len().min(40)], std::process::id()))?)

@@ -5,7 +5,9 @@ use crate::apply::{Item, Routes};
 use crate::change::{CommitLsn, EndLsn, Feed, Position, UnixMicros};
 use crate::mapping::TablePlan;
 use crate::store::checkpoint::LocalMove;
+use crate::telemetry::{Meter, Stage};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Changes that go to the target at once.
 const MAX_ITEMS: usize = 20_000;
@@ -24,6 +26,8 @@ pub struct Bundle {
     pub idle: Option<EndLsn>,
     /// Somebody waits for this place.
     pub marked: bool,
+    /// When the first of it came.
+    pub received: Option<Instant>,
 }
 
 /// The stream's changes that have not been handed on.
@@ -37,19 +41,29 @@ pub struct Gatherer {
     weight: usize,
     marked: bool,
     open: Option<CommitLsn>,
+    meter: Arc<Meter>,
+    /// Transactions that began in what is being taken, and commit times of those that ended in it.
+    begun: Vec<(CommitLsn, UnixMicros)>,
+    ended: Vec<UnixMicros>,
 }
 
 impl Gatherer {
-    pub fn new(plans: Arc<Vec<TablePlan>>, incarnation: u32) -> Self {
+    pub fn new(plans: Arc<Vec<TablePlan>>, incarnation: u32, meter: Arc<Meter>) -> Self {
         let (routes, bundle) = (Routes::default(), Bundle::default());
-        Self { plans, incarnation, routes, bundle, boundary: 0, weight: 0, marked: false, open: None }
+        let (begun, ended) = (Vec::new(), Vec::new());
+        Self { plans, incarnation, routes, bundle, boundary: 0, weight: 0, marked: false, open: None, meter, begun, ended }
     }
 
     /// Takes one read's worth of the stream.
     pub fn take(&mut self, feeds: Vec<Feed>) {
+        self.bundle.received.get_or_insert_with(Instant::now);
         for feed in feeds {
             self.feed(feed);
         }
+        self.meter.arrived(&self.begun);
+        self.meter.lag_since(Stage::Capture, &self.ended);
+        self.begun.clear();
+        self.ended.clear();
     }
 
     /// Changes are waiting, of a transaction whose end has not come yet.
@@ -60,14 +74,18 @@ impl Gatherer {
     fn feed(&mut self, feed: Feed) {
         match feed {
             Feed::Shape(table) => self.routes.shape(&self.plans, &table),
-            Feed::Begin { commit, .. } => {
+            Feed::Begin { commit, committed_at, .. } => {
                 self.open = Some(commit);
+                self.begun.push((commit, committed_at));
                 self.bundle.idle = None;
             }
             Feed::Change(change) => {
                 let before = self.bundle.items.len();
                 let weight = change.weight();
                 self.routes.route(change, &mut self.bundle.items);
+                for item in &self.bundle.items[before..] {
+                    self.meter.changes(Stage::Capture, item.plan, item.change.op, 1);
+                }
                 self.weight += weight * (self.bundle.items.len() - before);
             }
             Feed::Mark => self.marked = true,
@@ -75,6 +93,7 @@ impl Gatherer {
                 self.open = None;
                 self.boundary = self.bundle.items.len();
                 self.bundle.commits.push(committed_at);
+                self.ended.push(committed_at);
                 self.bundle.marked |= std::mem::take(&mut self.marked);
                 let position = Position::new(self.incarnation, commit, u64::MAX);
                 self.bundle.complete = Some(LocalMove { position, end, committed_at });
@@ -102,6 +121,7 @@ impl Gatherer {
         let mut bundle = std::mem::take(&mut self.bundle);
         if bundle.complete.is_some() && self.boundary < bundle.items.len() {
             self.bundle.items = bundle.items.split_off(self.boundary);
+            self.bundle.received = Some(Instant::now());
         }
         self.weight = self.bundle.items.iter().map(|item| item.change.weight()).sum();
         self.boundary = 0;

@@ -4,14 +4,15 @@
 use super::board::Board;
 use super::gate::{Gate, Gates};
 use super::gather::Bundle;
+use super::holdup::Busy;
 use crate::apply::{Applier, ApplyError, Halt, Item};
 use crate::change::{EndLsn, Op};
 use crate::fate::Fate;
 use crate::store::{StoreError, checkpoint, table_state};
 use crate::target::{Session, TargetError};
-use crate::telemetry::{self, Meter, Stage};
+use crate::telemetry::{Meter, Stage};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The writer had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,12 @@ pub struct LocalWriter {
     pub open: bool,
     /// How far the checkpoint is durable.
     pub durable: EndLsn,
+    /// Tells that a statement of ours runs, for whoever looks what holds it up.
+    pub busy: Arc<Busy>,
+    /// Changes by table in the open target transaction: inserts, updates, deletes, truncates.
+    pub counts: Vec<[u64; 4]>,
+    /// When the open target transaction's first part was handed to us.
+    pub started: Option<Instant>,
 }
 
 impl LocalWriter {
@@ -60,7 +67,9 @@ impl LocalWriter {
         if items.is_empty() && !self.open {
             return self.pass_over(&Bundle { items, ..bundle }).await;
         }
-        let started = Instant::now();
+        let busy = Arc::clone(&self.busy);
+        let _busy = busy.begin();
+        let started = *self.started.get_or_insert_with(Instant::now);
         let moved_already = self.begin(bundle.complete.as_ref()).await?;
         let applied = self.applier.apply(&mut self.session, &items).await?;
         for halt in applied.halts {
@@ -71,11 +80,14 @@ impl LocalWriter {
         self.advance(moved, moved_already).await?;
         let commit = Instant::now();
         self.commit().await?;
-        self.meter.batch(items.len(), commit.elapsed());
-        for committed_at in bundle.commits {
-            self.meter.lag(Stage::EndToEnd, telemetry::since(committed_at));
-        }
-        self.meter.lag(Stage::Apply, started.elapsed());
+        self.started = None;
+        let rows = self.tell_counts();
+        self.meter.batch(rows, commit.elapsed());
+        self.meter.settled(moved.position.commit);
+        self.meter.lag_since(Stage::EndToEnd, &bundle.commits);
+        self.meter.lags(Stage::Apply, started.elapsed(), bundle.commits.len());
+        let queued = bundle.received.map_or(Duration::ZERO, |received| started - received);
+        self.meter.lags(Stage::Log, queued, bundle.commits.len());
         Ok(Some(self.gates.confirmable()))
     }
 
@@ -84,6 +96,7 @@ impl LocalWriter {
         let mut moved = Vec::new();
         if let Some(complete) = &bundle.complete {
             moved.extend(self.gates.passed(complete.position, complete.end));
+            self.meter.settled(complete.position.commit);
         }
         if let Some(end) = bundle.idle {
             moved.extend(self.gates.idle(end));
@@ -103,6 +116,8 @@ impl LocalWriter {
     }
 
     async fn record(&mut self, moved: Vec<(usize, Option<crate::change::Position>)>) -> Result<Option<EndLsn>, LocalError> {
+        let busy = Arc::clone(&self.busy);
+        let _busy = busy.begin();
         self.session.frame("BEGIN").await?;
         self.open = true;
         self.move_checkpoint(self.gates.checkpoint(), self.gates.end(), None).await?;
@@ -188,25 +203,31 @@ impl LocalWriter {
         Ok(())
     }
 
-    fn count(&self, items: &[Item]) {
-        let mut counts = vec![[0_u64; 4]; self.applier.plans.len()];
-        for item in
-            items.iter().filter(|item| !matches!(self.gates.gate(item.plan), Gate::Halted(from) if item.change.position >= from))
-        {
+    fn count(&mut self, items: &[Item]) {
+        for item in items {
+            let halted = matches!(self.gates.gate(item.plan), Gate::Halted(from) if item.change.position >= from);
             let op = match item.change.op {
                 Op::Read | Op::Insert => 0,
                 Op::Update => 1,
                 Op::Delete => 2,
                 Op::Truncate => 3,
             };
-            counts[item.plan][op] += 1;
+            self.counts[item.plan][op] += u64::from(!halted);
         }
-        for (table, counts) in counts.iter().enumerate() {
-            for (op, &count) in
-                [Op::Insert, Op::Update, Op::Delete, Op::Truncate].into_iter().zip(counts).filter(|(_, count)| **count > 0)
-            {
-                self.meter.changes(Stage::EndToEnd, table, op, count);
+    }
+
+    /// What was counted is in the target now. Gives how much that was.
+    fn tell_counts(&mut self) -> usize {
+        let mut rows = 0;
+        for (table, counts) in self.counts.iter_mut().enumerate() {
+            for (op, count) in [Op::Insert, Op::Update, Op::Delete, Op::Truncate].into_iter().zip(counts) {
+                let count = std::mem::take(count);
+                if count > 0 {
+                    self.meter.changes(Stage::Apply, table, op, count);
+                    rows += usize::try_from(count).unwrap_or(usize::MAX);
+                }
             }
         }
+        rows
     }
 }

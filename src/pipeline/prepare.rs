@@ -1,8 +1,8 @@
 //! Makes what a connector needs, and holds what is there against what was recorded. Idempotent: each start goes through it, and a
 //! crash between any two of its steps is cured by the next.
 
-use super::PipelineError;
-use super::publish;
+use super::board::Board;
+use super::{PipelineError, holdup, publish};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
@@ -19,6 +19,8 @@ use tokio_postgres::Client;
 /// What a start found and made.
 pub struct Prepared {
     pub record: ConnectorRecord,
+    /// Nothing was recorded of this connector before.
+    pub first: bool,
     pub facts: ServerFacts,
     pub slot: SlotName,
     pub publications: Vec<String>,
@@ -45,6 +47,7 @@ pub async fn prepare(
     source: &Client,
     target: &mut Client,
     copy: FirstCopy,
+    board: &Board,
 ) -> Result<Prepared, PipelineError> {
     let facts = source::server_facts(source).await?;
     let relations = catalog::relations(source).await?;
@@ -76,10 +79,11 @@ pub async fn prepare(
     let publications = publish::ensure(connector, source, &compiled, &mut record).await?;
     store::connector::write(target, &record).await?;
     take_on(target, source, connector, &compiled, copy).await?;
+    let mut prepared = Prepared { record, first, facts, slot, publications, compiled, findings };
     if connector.kafka().is_none() {
-        ensure_slot(connector, source, target, &slot, &mut record, &facts).await?;
+        ensure_slot(connector, (source, target), &mut prepared, board).await?;
     }
-    Ok(Prepared { record, facts, slot, publications, compiled, findings })
+    Ok(prepared)
 }
 
 fn fresh_record(connector: &Connector, facts: &ServerFacts, slot: &SlotName) -> ConnectorRecord {
@@ -235,36 +239,52 @@ pub async fn writes(source: &Client, table: &TableName) -> Result<i64, PipelineE
 /// The slot, and the first checkpoint. Nothing here ever moves either.
 async fn ensure_slot(
     connector: &Connector,
-    source: &Client,
-    target: &Client,
-    slot: &SlotName,
-    record: &mut ConnectorRecord,
-    facts: &ServerFacts,
+    (source, target): (&Client, &Client),
+    prepared: &mut Prepared,
+    board: &Board,
 ) -> Result<(), PipelineError> {
     let checkpoint = checkpoint::read(target, &connector.name).await?.into_iter().find(|found| found.topic == checkpoint::LOCAL);
     let end = checkpoint.and_then(|found| found.end_lsn);
-    let found = source::slot_facts(source, slot).await?;
-    let confirmed = match (found, end) {
+    let confirmed = slot_at(connector, (source, target), prepared, end, board).await?;
+    let incarnation = u32::try_from(prepared.record.incarnation).unwrap_or(1);
+    checkpoint::start(target, &connector.name, incarnation, confirmed).await?;
+    Ok(())
+}
+
+/// The slot's confirmed position, the slot made if nothing was recorded of it yet, and held against what was.
+///
+/// # Errors
+/// A slot that is lost, ahead of the record `end`, or of a history that is not ours.
+pub async fn slot_at(
+    connector: &Connector,
+    (source, target): (&Client, &Client),
+    prepared: &mut Prepared,
+    end: Option<EndLsn>,
+    board: &Board,
+) -> Result<EndLsn, PipelineError> {
+    let Prepared { record, facts, slot, .. } = prepared;
+    let slot = &*slot;
+    let confirmed = match (source::slot_facts(source, slot).await?, end) {
         (Some(found), _) => found.fits(slot)?,
         (None, None) => {
             record.made.slot = true;
             store::connector::write(target, record).await?;
-            let made = make_slot(&connector.source.endpoint, slot).await?;
+            let making = make_slot(&connector.source.endpoint, slot);
+            let made = holdup::slot_made(board, "source", source, making).await?;
             tracing::info!(slot = %slot, at = %made, "made the slot");
             made
         }
         (None, Some(end)) => return Err(slot_lost(slot, end)),
     };
-    let incarnation = u32::try_from(record.incarnation).unwrap_or(1);
-    checkpoint::start(target, &connector.name, incarnation, confirmed).await?;
-    let Some(end) = end else { return Ok(()) };
+    let Some(end) = end else { return Ok(confirmed) };
     if confirmed > end {
         return Err(slot_ahead(slot, confirmed, end));
     }
     if facts.insert_lsn < end.0 {
         return Err(source_behind(facts, end));
     }
-    follow_timeline(connector, target, record, facts, end).await
+    follow_timeline(connector, target, record, facts, end).await?;
+    Ok(confirmed)
 }
 
 /// After a failover the history that we have seen must be a part of the new one.

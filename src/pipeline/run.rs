@@ -5,6 +5,7 @@ use super::board::Board;
 use super::copy::Copier;
 use super::gate::{Gate, Gates};
 use super::gather::{Bundle, Gatherer};
+use super::holdup::{Busy, Side, Watch};
 use super::local::LocalWriter;
 use super::prepare::{FirstCopy, Prepared, prepare};
 use super::{PipelineError, Tasks, recheck, session};
@@ -20,7 +21,7 @@ use crate::target::Session;
 use crate::telemetry::Meter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_postgres::Client;
 
 /// Bytes of read buffers on their way: pending, queued and at work.
@@ -33,6 +34,8 @@ const LAST_WORDS: Duration = Duration::from_secs(8);
 pub struct RunOptions {
     pub endpos: Option<EndLsn>,
     pub copy: FirstCopy,
+    /// `--endpos` is of the log (`capture`), not of the target.
+    pub log_only: bool,
 }
 
 /// Why a life ended in order.
@@ -68,10 +71,14 @@ impl Life {
         let name = connector.object_name();
         let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
-        if self.stands_by(&source).await? {
+        tasks.start(Watch { connector: Arc::clone(&connector), board: Arc::clone(&self.board) }.run());
+        let at_source = Busy::of(&source, Side::Source, None, &self.board).await?;
+        let at_target = Busy::of(&target, Side::Target, None, &self.board).await?;
+        if stands_by(&connector, &source, &self.board, &mut self.stop).await? {
             return Ok(End::Stopped);
         }
-        let prepared = prepare(&connector, &source, &mut target, self.options.copy).await?;
+        let preparing = (at_source.begin(), at_target.begin());
+        let prepared = prepare(&connector, &source, &mut target, self.options.copy, &self.board).await?;
         prepared.findings.iter().for_each(|finding| tracing::info!("{finding}"));
         let reader = match self.open_stream(&tasks, &prepared).await {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
@@ -80,29 +87,9 @@ impl Life {
         let taken = checkpoint::take(&target, &connector.name, checkpoint::LOCAL, 0).await?;
         let states = table_state::read(&target, &connector.name).await?;
         let setup = self.set_up(&target, prepared, &states, &reader, &taken).await?;
-        self.follow(&tasks, setup, reader, source, target, taken.epoch).await
-    }
-
-    /// Waits while another daemon reads the slot; gives true if we were stopped meanwhile.
-    async fn stands_by(&mut self, source: &Client) -> Result<bool, PipelineError> {
-        let slot = source::SlotName::new(self.connector.slot())?;
-        let mut told = None;
-        while let Some(holder) = source::slot_holder(source, &slot).await? {
-            if told != Some(holder.pid) {
-                let who = holder.application.as_deref().unwrap_or("a session that this role may not see");
-                let place = holder.client_address.as_deref().unwrap_or("a local socket");
-                let what = format!("slot `{slot}`: pid {} of the source holds it ({who} from {place})", holder.pid);
-                tracing::info!("standing by for {what}");
-                self.board.waits("source", Some(what));
-                told = Some(holder.pid);
-            }
-            tokio::select! {
-                () = stopped(&mut self.stop) => return Ok(true),
-                () = tokio::time::sleep(Duration::from_millis(500)) => {}
-            }
-        }
-        self.board.waits("source", None);
-        Ok(false)
+        drop(preparing);
+        let _streaming = self.board.streams();
+        self.follow(&tasks, setup, reader, source, (target, at_target), taken.epoch).await
     }
 
     async fn open_stream(&self, tasks: &Tasks, prepared: &Prepared) -> Result<Reader, PipelineError> {
@@ -170,7 +157,7 @@ impl Life {
         setup: Setup,
         reader: Reader,
         source: Client,
-        target: Client,
+        (target, busy): (Client, Arc<Busy>),
         epoch: i64,
     ) -> Result<End, PipelineError> {
         let Setup { plans, gates, to_copy, incarnation, durable } = setup;
@@ -180,7 +167,7 @@ impl Life {
         let mut session = Session::new(target);
         session.prepare_control(checkpoint::MOVE_LOCAL).await?;
         let triggers_fire = self.connector.target.triggers == Triggers::Fire;
-        session.frame("SET lock_timeout = '30s'").await?;
+        session.frame("SET lock_timeout = '10s'").await?;
         if !triggers_fire {
             session.frame("SET session_replication_role = replica").await?;
         }
@@ -196,10 +183,13 @@ impl Life {
             board: Arc::clone(&board),
             open: false,
             durable,
+            busy,
+            counts: vec![[0; 4]; plans.len()],
+            started: None,
         };
         let (bundles, from_stream) = mpsc::channel(1);
         let (failed, stream_end) = tokio::sync::oneshot::channel();
-        let gatherer = Gatherer::new(Arc::clone(&plans), incarnation);
+        let gatherer = Gatherer::new(Arc::clone(&plans), incarnation, Arc::clone(&meter));
         tasks.start(async move {
             failed.send(gather(reader, gatherer, bundles).await).ok();
         });
@@ -278,6 +268,33 @@ impl Life {
     }
 }
 
+/// Waits while another daemon reads the slot; gives true if we were stopped meanwhile.
+pub(super) async fn stands_by(
+    connector: &Connector,
+    source: &Client,
+    board: &Board,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<bool, PipelineError> {
+    let slot = source::SlotName::new(connector.slot())?;
+    let mut told = None;
+    while let Some(holder) = source::slot_holder(source, &slot).await? {
+        if told != Some(holder.pid) {
+            let who = holder.application.as_deref().unwrap_or("a session that this role may not see");
+            let place = holder.client_address.as_deref().unwrap_or("a local socket");
+            let what = format!("slot `{slot}`: pid {} of the source holds it ({who} from {place})", holder.pid);
+            tracing::info!("standing by for {what}");
+            board.waits("source", Some(what));
+            told = Some(holder.pid);
+        }
+        tokio::select! {
+            () = stopped(stop) => return Ok(true),
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+    }
+    board.waits("source", None);
+    Ok(false)
+}
+
 struct Setup {
     plans: Arc<Vec<TablePlan>>,
     gates: Gates,
@@ -343,42 +360,69 @@ async fn gather(mut reader: Reader, mut gatherer: Gatherer, bundles: mpsc::Sende
     }
 }
 
+/// Backs off between lives.
+#[derive(Debug)]
+pub(super) struct Retry(Duration);
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self(Duration::from_millis(100))
+    }
+}
+
+impl Retry {
+    const LONGEST: Duration = Duration::from_secs(10);
+
+    /// Says why, and waits. Gives true if we were stopped meanwhile.
+    pub async fn pause(
+        &mut self,
+        error: &PipelineError,
+        begun: Instant,
+        board: &Board,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        if begun.elapsed() > Duration::from_secs(30) {
+            *self = Self::default();
+        }
+        let text = super::chain(error);
+        tracing::warn!(error = %text, "trying again in {:.1} s", self.0.as_secs_f64());
+        board.waits("retry", Some(text));
+        let stopped = tokio::select! {
+            () = stopped(stop) => true,
+            () = tokio::time::sleep(self.0) => false,
+        };
+        board.waits("retry", None);
+        self.0 = (self.0 * 2).min(Self::LONGEST);
+        stopped
+    }
+}
+
 /// Lives after lives, until one ends for good.
 ///
 /// # Errors
 /// What cannot be tried again.
-pub async fn run_local(mut life: Life, mut reload: mpsc::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
-    const LONGEST: Duration = Duration::from_secs(10);
-    let mut pause = Duration::from_millis(100);
+pub async fn run_local(mut life: Life, mut reload: broadcast::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
+    let mut retry = Retry::default();
     loop {
         let begun = Instant::now();
         let ended = tokio::select! {
             ended = life.run() => ended,
-            connector = reload.recv() => match connector {
-                Some(connector) => {
-                    tracing::info!("reloaded the connector file");
-                    life.connector = connector;
-                    continue;
-                }
-                None => life.run().await,
-            },
+            Ok(connector) = reload.recv() => {
+                tracing::info!("reloaded the connector file");
+                life.connector = connector;
+                continue;
+            }
         };
-        let error = match ended {
-            Ok(End::Again) => continue,
+        match ended {
+            Ok(End::Again) => {}
             Ok(end) => return Ok(end),
-            Err(error) if error.fate() == Fate::Retry => error,
+            Err(error) if error.fate() == Fate::Retry => {
+                crate::telemetry::retried(&life.connector.name, error.reason());
+                if retry.pause(&error, begun, &life.board, &mut life.stop).await {
+                    return Ok(End::Stopped);
+                }
+            }
             Err(error) => return Err(error),
-        };
-        if begun.elapsed() > Duration::from_secs(30) {
-            pause = Duration::from_millis(100);
         }
-        tracing::warn!(error = %super::chain(&error), "trying again in {:.1} s", pause.as_secs_f64());
-        life.board.waits("retry", Some(super::chain(&error)));
-        tokio::select! {
-            () = stopped(&mut life.stop) => return Ok(End::Stopped),
-            () = tokio::time::sleep(pause) => {}
-        }
-        life.board.waits("retry", None);
-        pause = (pause * 2).min(LONGEST);
     }
 }

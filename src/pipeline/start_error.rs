@@ -3,6 +3,7 @@
 use crate::catalog::CatalogError;
 use crate::fate::Fate;
 use crate::finding::Finding;
+use crate::log::LogError;
 use crate::pg::ConnectError;
 use crate::pipeline::local::LocalError;
 use crate::source::SourceError;
@@ -20,6 +21,8 @@ pub enum PipelineError {
     Stream(#[from] SourceError),
     #[error("the catalogs cannot be read")]
     Catalog(#[from] CatalogError),
+    #[error("the log")]
+    Log(#[from] LogError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the target's session ended")]
@@ -41,6 +44,7 @@ impl PipelineError {
             PipelineError::Source(error) | PipelineError::Target(error) => error.fate(),
             PipelineError::Stream(error) => error.fate(),
             PipelineError::Catalog(error) => error.fate(),
+            PipelineError::Log(error) => error.fate(),
             PipelineError::Store(error) => error.fate(),
             PipelineError::Session(error) => error.fate(),
             PipelineError::Write(error) => error.fate(),
@@ -56,6 +60,7 @@ impl PipelineError {
             PipelineError::Target(_) => "target_connect",
             PipelineError::Stream(_) => "source_stream",
             PipelineError::Catalog(_) | PipelineError::Query { .. } => "catalog",
+            PipelineError::Log(_) => "log",
             PipelineError::Store(_) | PipelineError::Session(_) | PipelineError::Write(_) => "target_write",
             PipelineError::Findings(_) => "findings",
             PipelineError::Belief { .. } => "belief",

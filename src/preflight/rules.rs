@@ -1,10 +1,12 @@
 //! From the connector file's entries to compiled plans: patterns expanded over what the source has, shapes read, facts asked.
 
-use crate::catalog::{self, CatalogError, LeftOut, Relation};
+use super::listed;
+use crate::catalog::{self, CatalogError, LeftOut, Refused, Relation};
 use crate::change::TableName;
 use crate::config::Connector;
 use crate::finding::Finding;
 use crate::mapping::{self, Rule, SourceShape, TablePlan, TargetShape};
+use std::collections::{BTreeMap, HashSet};
 use tokio_postgres::Client;
 
 /// A rule and what came of it.
@@ -17,27 +19,24 @@ pub struct Compiled {
 }
 
 /// The connector's rules: explicit entries as they stand, then a plain rule for each table that a pattern takes. Also what patterns
-/// leave out, as notes.
+/// leave out, as notes; partitions go without saying, for their root is taken.
 pub fn expand(connector: &Connector, relations: &[Relation]) -> (Vec<Rule>, Vec<Finding>) {
     let mut rules = connector.tables.clone();
     let mut findings = Vec::new();
+    let mut named: HashSet<TableName> = rules.iter().map(|rule| rule.source.clone()).collect();
+    let mut left_out: BTreeMap<String, Vec<&TableName>> = BTreeMap::new();
     for pattern in &connector.patterns {
         let mut taken = 0;
         for relation in relations {
             let name = &relation.name;
             let Some(rule) = pattern.rule_of(name) else { continue };
             match &relation.left_out {
-                Some(LeftOut::System | LeftOut::Ours) => {}
-                Some(reason) => {
-                    findings.push(Finding::note(
-                        "table.left_out",
-                        name.to_string(),
-                        format!("{reason}: the pattern leaves it out"),
-                    ));
-                }
+                Some(LeftOut::System | LeftOut::Ours | LeftOut::Partition { .. }) => {}
+                Some(_) if named.contains(name) => {}
+                Some(reason) => left_out.entry(reason.to_string()).or_default().push(name),
                 None => {
                     taken += 1;
-                    if !rules.iter().any(|other| &other.source == name) {
+                    if named.insert(name.clone()) {
                         rules.push(rule);
                     }
                 }
@@ -48,6 +47,10 @@ pub fn expand(connector: &Connector, relations: &[Relation]) -> (Vec<Rule>, Vec<
             findings.push(Finding::error("table.pattern_empty", "source", what).hint("correct the pattern, or remove its entry"));
         }
     }
+    let note = |(reason, names): (String, Vec<&TableName>)| {
+        Finding::note("table.left_out", "source", format!("left out by the patterns, for each {reason}: {}", listed(&names)))
+    };
+    findings.extend(left_out.into_iter().map(note));
     (rules, findings)
 }
 
@@ -82,17 +85,17 @@ async fn compile_one(
     if refused.is_empty() {
         return Ok(mapping::compile(rule, source, to, &facts));
     }
-    let mut findings: Vec<Finding> = refused
-        .iter()
-        .map(|refused| {
-            let place =
-                refused.column.as_ref().map_or_else(|| "`where`".to_owned(), |column| format!("the expression of `{column}`"));
-            let what = format!("{place} cannot be prepared: {} (SQLSTATE {})", refused.error.message, refused.error.code);
-            Finding::error("table.expression", rule.source.to_string(), what).hint("correct the expression in the connector file")
-        })
-        .collect();
+    let mut findings: Vec<Finding> = refused.iter().map(|refused| refusal(rule, refused)).collect();
     findings.extend(mapping::compile(rule, source, to, &facts).err().unwrap_or_default());
     Ok(Err(findings))
+}
+
+/// An expression that the target cannot prepare.
+pub(super) fn refusal(rule: &Rule, refused: &Refused) -> Finding {
+    let place = refused.column.as_ref().map_or_else(|| "`where`".to_owned(), |column| format!("the expression of `{column}`"));
+    let what = format!("{place} cannot be prepared: {}", refused.error);
+    let hint = refused.error.hint.as_deref().unwrap_or("correct it in the connector file");
+    Finding::error("table.expression", rule.source.to_string(), what).hint(hint)
 }
 
 fn missing(rule: &Rule, source: bool, target: bool) -> Vec<Finding> {

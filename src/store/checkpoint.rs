@@ -94,3 +94,34 @@ pub struct LocalMove {
     pub end: EndLsn,
     pub committed_at: UnixMicros,
 }
+
+/// A Kafka partition's checkpoint, and how old it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub topic: String,
+    pub partition: i32,
+    /// The next offset to read.
+    pub next: i64,
+    /// How long ago what was last applied was committed on the source.
+    pub age: Option<std::time::Duration>,
+}
+
+/// Where each Kafka partition stands.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn waiting(client: &Client, connector: &str) -> Result<Vec<Waiting>, StoreError> {
+    let sql = "SELECT topic, partition, log_offset, extract(epoch FROM pg_catalog.clock_timestamp() - committed_at)::float8
+               FROM tablelift.checkpoint WHERE connector = $1 AND log_offset IS NOT NULL ORDER BY 1, 2";
+    let rows = client.query(sql, &[&connector]).await.map_err(doing("read the checkpoints' ages"))?;
+    let age = |seconds: f64| std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let rows = rows.iter();
+    Ok(rows
+        .map(|row| Waiting {
+            topic: row.get(0),
+            partition: row.get(1),
+            next: row.get(2),
+            age: row.get::<_, Option<f64>>(3).map(age),
+        })
+        .collect())
+}

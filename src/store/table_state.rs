@@ -151,3 +151,14 @@ pub async fn advance(client: &Client, connector: &str, target: &TableName, from:
     client.execute(sql, &[&connector, &target.schema, &target.name, &from]).await.map_err(doing("record a table's progress"))?;
     Ok(())
 }
+
+/// A halted table is tried again (Kafka: its place is in its topic's checkpoints).
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn lift(client: &Client, connector: &str, target: &TableName) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.table_state SET halted_because = NULL, hint = NULL, halted_at = NULL
+               WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND hint NOT LIKE 'capture: %'";
+    client.execute(sql, &[&connector, &target.schema, &target.name]).await.map_err(doing("lift a halt"))?;
+    Ok(())
+}

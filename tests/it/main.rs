@@ -3,5 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod catalog;
+mod commands;
+mod copy;
+mod crash;
+mod halt;
 mod harness;
+mod hostile;
+mod preflight;
+mod status;
+mod stream;
 mod support;

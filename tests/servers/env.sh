@@ -19,3 +19,11 @@ private_dir() { # name
 server_user() { if getent passwd postgres >/dev/null; then echo postgres; else echo nobody; fi; }
 as_server() { if [ "$(id -u)" = 0 ]; then runuser -u "$(server_user)" -- "$@"; else "$@"; fi; }
 die() { printf '%s\n' "$@" >&2; exit 1; }
+# A port that is free, with the one after it, below the range from which outgoing connections take theirs.
+free_port() {
+  local port
+  while :; do
+    port=$((20000 + RANDOM % 12000))
+    if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && ! (exec 3<>"/dev/tcp/127.0.0.1/$((port + 1))") 2>/dev/null; then echo "$port"; return; fi
+  done
+}

@@ -1,28 +1,30 @@
 #!/usr/bin/env bash
-# watch.sh DIR     waits until its stdin is closed, which happens when the process that holds the other end is gone, however it went;
-# then ends every server and daemon whose pid file lies in DIR, and removes DIR. So nothing outlives a test run or a demo.
+# watch.sh DIR [PID]     waits until its stdin is closed, which happens when the process that holds the other end is gone, however it
+# went (or until PID is gone); then ends what was started in DIR, and removes it. So nothing outlives a test run or a demo. DIR is a private folder with a name
+# that occurs once: a process with an argument below it (a cluster, a broker, a daemon with its file) is one of ours.
 set -u
 dir=${1:?folder}
 trap '' INT TERM HUP
-cat >/dev/null
-ours() { tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -qF "$dir"; }   # the pid may be somebody else's by now
-end() { # PID SIGNAL, then SIGKILL
-  kill "-$2" "$1" 2>/dev/null
-  for _ in $(seq 1 50); do ours "$1" || return; sleep 0.1; done
-  kill -9 "$1" 2>/dev/null
-}
-# A server may be coming up just now: look again until a look finds nothing.
-for _ in 1 2 3 4 5; do
-  found=
-  for file in "$dir"/*/daemon.*.pid "$dir"/*/pid "$dir"/*/postmaster.pid; do
-    [ -e "$file" ] && read -r pid <"$file" && ours "$pid" || continue
-    found=1
-    case $file in
-      */postmaster.pid) end "$pid" QUIT & ;;   # "immediate": gone at once, its shared memory too
-      *) end "$pid" KILL & ;;
-    esac
+if [ $# -gt 1 ]; then tail --pid="$2" -f /dev/null; else cat >/dev/null; fi
+ours() {
+  local file pid
+  for file in /proc/[0-9]*/cmdline; do
+    pid=${file#/proc/}; pid=${pid%/cmdline}
+    tr '\0' '\n' 2>/dev/null <"$file" | grep -qF -- "$dir/" && echo "$pid"
   done
-  wait
-  [ -n "$found" ] || break
+}
+# Some may be starting others just now: it is over when nothing was found three times.
+quiet=0 tries=0
+while [ $quiet -lt 3 ]; do
+  pids=$(ours) quiet=$((quiet + 1)) tries=$((tries + 1))
+  for pid in $pids; do
+    quiet=0
+    # SIGQUIT ends a PostgreSQL server at once and in order, its shared memory goes too. What does not listen is killed.
+    case $(cat "/proc/$pid/comm" 2>/dev/null) in
+      postgres) if [ $tries -lt 20 ]; then kill -QUIT "$pid"; else kill -9 "$pid"; fi;;
+      *) kill -9 "$pid";;
+    esac 2>/dev/null
+  done
+  sleep 0.2
 done
 rm -rf "$dir"

@@ -30,11 +30,7 @@ fn feed(messages: impl IntoIterator<Item = Message>) -> Result<Vec<Feed>, Assemb
 }
 
 fn changes(feed: &[Feed]) -> Vec<&Change> {
-    let change = |one| match one {
-        &Feed::Change(ref change) => Some(change),
-        _ => None,
-    };
-    feed.iter().filter_map(change).collect()
+    feed.iter().filter_map(|one| if let Feed::Change(change) = one { Some(change) } else { None }).collect()
 }
 
 #[test]
@@ -44,7 +40,7 @@ fn row_messages_are_two_ordinals_apart() {
     let out = feed([
         begin(),
         Message::Relation(table(1)),
-        Message::Insert { relation: 1, new: new.clone() },
+        Message::Insert { relation: 1, new },
         Message::Mark,
         Message::Update { relation: 1, before: key.clone(), new: row(&[Some("2"), Some("x")]) },
         Message::Relation(table(2)),

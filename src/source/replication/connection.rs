@@ -18,11 +18,14 @@ use std::{
 };
 use tokio::time::timeout_at;
 
-/// Time-outs that only newer servers know are switched off here, the rest is in the startup packet.
+/// Time-outs that only newer servers know are switched off here, the rest is in the startup packet. A SQL_ASCII database has
+/// bytes in no encoding: the server sends them as they are only to one who asks for that.
 const SESSION: &str = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'), \
     (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'), \
     (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings \
-      WHERE name IN ('idle_session_timeout', 'transaction_timeout'))";
+      WHERE name IN ('idle_session_timeout', 'transaction_timeout')), \
+    (SELECT pg_catalog.count(pg_catalog.set_config('client_encoding', 'SQL_ASCII', false)) \
+      WHERE pg_catalog.current_setting('server_encoding') = 'SQL_ASCII')";
 
 /// A connection with `replication=database`.
 pub struct Connection {
@@ -51,14 +54,14 @@ impl Connection {
     /// Opens one for streaming: with a small receive window where the server is near, else with the kernel's own.
     ///
     /// # Errors
-    /// See [`ConnectError`].
-    pub async fn open_for_stream(endpoint: &Endpoint, application: &str) -> Result<Self, ConnectError> {
-        let near = Self::open(endpoint, application, Some(SMALL_WINDOW)).await?;
-        if near.round_trip < NEAR {
+    /// See [`SourceError`].
+    pub async fn open_for_stream(endpoint: &Endpoint, application: &str) -> Result<Self, SourceError> {
+        let mut near = Self::open(endpoint, application, Some(SMALL_WINDOW)).await?;
+        if near.is_near().await? {
             return Ok(near);
         }
         drop(near); // a window is agreed on with the first packet
-        Self::open(endpoint, application, None).await
+        Ok(Self::open(endpoint, application, None).await?)
     }
 
     /// Opens one on the first host that answers and fits `target_session_attrs`. `receive_buffer`: SO_RCVBUF in bytes, where
@@ -87,8 +90,8 @@ impl Connection {
     }
 
     async fn log_in(opened: Opened, endpoint: &Endpoint, application: &str) -> Result<Self, ConnectError> {
-        let Opened { transport, host, wanted, .. } = opened;
-        let mut wire = Wire::new(transport);
+        let Opened { transport, host, wanted, encrypted, .. } = opened;
+        let mut wire = Wire::new(transport, encrypted);
         let server_major = login::log_in(&mut wire, endpoint, host, application).await?;
         let mut connection = Self { wire, round_trip: Duration::MAX, server_major, sender_timeout: Duration::ZERO, host };
         let answer = connection.query("read its settings", SESSION).await;
@@ -100,6 +103,17 @@ impl Connection {
         let timeout = rows.first().and_then(|row| row.text(2)?.parse().ok());
         connection.sender_timeout = Duration::from_millis(timeout.unwrap_or(0));
         Ok(connection)
+    }
+
+    /// Asks something light a few times, for a busy server answers late now and then.
+    async fn is_near(&mut self) -> Result<bool, SourceError> {
+        for _ in 0..5 {
+            self.identify().await?;
+            if self.round_trip < NEAR {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The least time that a question and its answer took so far.

@@ -1,10 +1,8 @@
 //! The real binary: as a daemon, and as a command that ends.
 
 use super::World;
-use super::servers::run_dir;
 use super::wait::{PATIENCE, eventually};
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -89,7 +87,6 @@ pub struct Daemon {
     lines: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
     expected: Arc<Mutex<Vec<String>>>,
-    pid_file: PathBuf,
 }
 
 impl Daemon {
@@ -110,15 +107,12 @@ impl Daemon {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        // The watchdog looks for pid files one folder down.
-        let pid_file = run_dir().join(&w.name).join(format!("daemon.{}.pid", child.id()));
-        std::fs::write(&pid_file, format!("{}\n", child.id())).expect("the run's folder can be written");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let readers = vec![
             follow(child.stderr.take().expect("it is piped"), lines.clone()),
             follow(child.stdout.take().expect("it is piped"), lines.clone()),
         ];
-        Self { child, lines, readers, expected: w.expected.clone(), pid_file }
+        Self { child, lines, readers, expected: w.expected.clone() }
     }
 
     pub fn pid(&self) -> u32 {
@@ -147,8 +141,10 @@ impl Daemon {
         self.child.wait().ok();
     }
 
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    pub fn is_running(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // After the name, which may hold anything, comes the state; a zombie has ended.
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
     }
 
     /// Waits for its end.
@@ -201,7 +197,6 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
-        std::fs::remove_file(&self.pid_file).ok();
         for reader in self.readers.drain(..) {
             reader.join().ok();
         }

@@ -24,7 +24,7 @@
 //! - `Daemon::start(&w, "capture", &[options])`; `.term()`, `.int()`, `.hup()`, `.kill9()`, `.exit().await`, `.logged(text).await`, `.log()`.
 //!   **A WARN or ERROR in its log that the test did not list by `w.expect_log(text)` fails the test.**
 //! - `w.connector_with(|f| f.target += "triggers = 'fire'\n", tables)` adds lines to a section; `w.env("VAR", "value")` for the binary.
-//! - `Proxy::before(port)`: `.cut()`, `.silence()`, `.delay(half a round trip)`, `.mend()`; `w.source_through(&proxy)` before `connector`.
+//! - `Proxy::before(port)`: `.cut()`, `.silence()`, `.silence_open()`, `.delay(half a round trip)`, `.mend()`; `w.source_through(&proxy)` before `connector`.
 //! - `Load::start(&w, clients)`: inserts, updates, deletes, key changes, transfers; `.stop().await`; survives restarts; `Load::equal(&w)`.
 //! - `eventually(what, PATIENCE, async || ...)` for conditions, `steadily(what, time, ...)` for what must stay so. No sleeps.
 //! - `w.topic("public.t")`, `w.read_topic(&topic)`: the events of a topic, as an ordinary consumer sees them.
@@ -57,6 +57,13 @@ pub use proxy::Proxy;
 pub use topic::Event;
 pub use wait::{PATIENCE, eventually, steadily};
 pub use world::{File, Log, World};
+
+impl Proxy {
+    /// A proxy before a server on this machine.
+    pub async fn before(server: u16) -> Self {
+        Self::on(servers::free_port(), server).await
+    }
+}
 
 /// One test for each kind of log: `both_logs!(truncate, |w| { ... })` makes `truncate::local` and `truncate::kafka`.
 #[macro_export]

@@ -1,0 +1,193 @@
+//! A status for people, at 80 columns.
+
+use super::progress::cut;
+use super::{amount, output};
+use crate::status::{Phase, Spread, Status, Table};
+use std::fmt::Write;
+
+const RED: &str = "\x1b[1;31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const DIM: &str = "\x1b[2m";
+const PLAIN: &str = "\x1b[0m";
+/// Of a table's name.
+const NAME: usize = 34;
+
+/// All of it.
+pub(super) fn text(status: &Status) -> String {
+    let mut text = head(status);
+    text.push_str(&source(status));
+    text.push_str(&target(status));
+    text.push_str(&lag(status));
+    if let Some(what) = &status.waiting_for {
+        text.push_str(&labelled("waiting", what));
+    }
+    text.push_str(&tables(status));
+    text
+}
+
+fn head(status: &Status) -> String {
+    let phase = match status.phase {
+        Some(phase) => format!("{}{phase}{PLAIN}", color(phase)),
+        None => format!("{YELLOW}phase not known{PLAIN}"),
+    };
+    let daemon = match status.streaming {
+        Some(true) => "",
+        Some(false) => "; the daemon runs, and does not read the stream now",
+        None if status.running == Some(true) => "; the daemon's own part is not known: it does not answer over HTTP",
+        None => "",
+    };
+    let title = output::heading(&status.connector);
+    format!("{} {phase}{daemon}\n", title.trim_end())
+}
+
+fn color(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Follow => GREEN,
+        Phase::Halted => RED,
+        Phase::Prepare | Phase::Copy | Phase::Stopped => YELLOW,
+    }
+}
+
+/// `  source   text`, broken at 79 columns and indented.
+fn labelled(label: &str, what: &str) -> String {
+    let mut text = String::new();
+    let mut label = label;
+    for paragraph in what.lines() {
+        let mut line = String::new();
+        for word in paragraph.split_whitespace() {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 68 {
+                writeln!(text, "  {label:<8} {line}").ok();
+                (label, line) = ("", String::new());
+            }
+            let space = if line.is_empty() { "" } else { " " };
+            write!(line, "{space}{word}").ok();
+        }
+        writeln!(text, "  {label:<8} {line}").ok();
+        label = "";
+    }
+    text
+}
+
+fn source(status: &Status) -> String {
+    let source = &status.source;
+    if let Some(error) = &source.error {
+        return labelled("source", error);
+    }
+    let mut parts = vec![format!("slot {}", source.slot.as_deref().unwrap_or("?"))];
+    parts.push(if source.slot_active == Some(true) { "active".to_owned() } else { "not active".to_owned() });
+    if let Some(bytes) = source.retained_wal_bytes {
+        parts.push(format!("{} of WAL kept", amount::bytes(bytes)));
+    } else {
+        parts.push("not there".to_owned());
+    }
+    if let Some(bytes) = source.safe_wal_bytes {
+        let when = status.eta.slot_invalidation_s.map(|seconds| format!(" (in {})", amount::time(seconds)));
+        parts.push(format!("lost after {} more{}", amount::bytes(bytes), when.unwrap_or_default()));
+    }
+    let mut text = labelled("source", &parts.join(", "));
+    if let (Some(current), Some(confirmed)) = (source.current_lsn, source.confirmed_lsn) {
+        text.push_str(&labelled("", &format!("at {current}, slot confirmed up to {confirmed}")));
+    }
+    text
+}
+
+fn target(status: &Status) -> String {
+    let target = &status.target;
+    let mut text = target.error.as_ref().map(|error| labelled("target", error)).unwrap_or_default();
+    let seen = if target.error.is_some() { "when last seen: " } else { "" };
+    let label = if text.is_empty() { "target" } else { "" };
+    let consistent = match target.consistent {
+        Some(true) => "the source at one commit",
+        Some(false) => "not yet the source at one commit",
+        None => return text,
+    };
+    let held = target.applied_end_lsn.map_or_else(|| "holds nothing yet".to_owned(), |end| format!("holds all up to {end}"));
+    text.push_str(&labelled(label, &format!("{seen}{held}; {consistent}")));
+    text
+}
+
+fn lag(status: &Status) -> String {
+    let mut parts = Vec::new();
+    let Spread { p50, p99, max, now } = status.lag.end_to_end_ms;
+    if let Some(now) = now {
+        parts.push(format!("now {}", amount::millis(now)));
+    }
+    if let (Some(p50), Some(p99), Some(max)) = (p50, p99, max) {
+        let [p50, p99, max] = [p50, p99, max].map(amount::millis);
+        parts.push(format!("last minute p50 {p50}, p99 {p99}, max {max}"));
+    }
+    if let Some(bytes) = status.lag.wal_bytes {
+        parts.push(format!("{} of WAL", amount::bytes(bytes)));
+    }
+    if let Some(seconds) = status.eta.caught_up_s.filter(|seconds| *seconds > 0) {
+        parts.push(format!("caught up in {}", amount::time(seconds)));
+    }
+    if parts.is_empty() { String::new() } else { labelled("lag", &parts.join("; ")) }
+}
+
+fn tables(status: &Status) -> String {
+    if status.tables.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n{DIM}{:<NAME$} {:<7} {:>8} {:>8} {:>8} {:>8}{PLAIN}\n",
+        "TARGET TABLE", "STATE", "COPIED", "INSERTED", "UPDATED", "DELETED"
+    );
+    for table in &status.tables {
+        text.push_str(&row(table));
+        let details = [("because", &table.halted_because), ("hint", &table.hint), ("waits", &table.waiting_for)];
+        for (label, what) in details {
+            text.extend(what.iter().map(|what| labelled(label, what)));
+        }
+    }
+    let copied = status.eta.copy_s.map(|seconds| format!("the copy needs about {}\n", amount::time(seconds)));
+    text + &copied.unwrap_or_default()
+}
+
+fn row(table: &Table) -> String {
+    let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), amount::count);
+    let copied = match (table.state, table.rows_estimated) {
+        (Some(Phase::Copy), Some(all)) if all > 0 => format!("{} %", (table.rows_copied * 100 / all).min(100)),
+        _ => amount::count(table.rows_copied),
+    };
+    let state =
+        table.state.map_or_else(|| format!("{:<7}", "?"), |state| format!("{}{:<7}{PLAIN}", color(state), state.to_string()));
+    let name = cut(&table.target, NAME);
+    let (inserts, updates, deletes) = (count(table.inserts), count(table.updates), count(table.deletes));
+    format!("{name:<NAME$} {state} {copied:>8} {inserts:>8} {updates:>8} {deletes:>8}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_fits_into_eighty_columns() {
+        let mut status = Status { connector: "shop".into(), phase: Some(Phase::Follow), ..Status::default() };
+        status.waiting_for = Some("a word ".repeat(40));
+        status.source.slot = Some("tablelift_".to_owned() + &"x".repeat(40));
+        status.source.safe_wal_bytes = Some(1 << 33);
+        status.source.retained_wal_bytes = Some(1 << 33);
+        status.target.error = Some("cannot reach the target: ".to_owned() + &"no ".repeat(30));
+        status.tables = vec![Table {
+            target: "public.".to_owned() + &"é".repeat(63),
+            state: Some(Phase::Halted),
+            halted_because: Some("it does not fit ".repeat(9)),
+            hint: Some("make it fit".into()),
+            rows_copied: u64::MAX / 1000,
+            inserts: Some(123_456_789),
+            ..Table::default()
+        }];
+        let text = anstream::adapter::strip_str(&text(&status)).to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains("\n  hint     make it fit\n") && text.contains("halted") && text.contains("123 M"), "{text}");
+    }
+
+    #[test]
+    fn nothing_known_is_said_in_a_line() {
+        let status = Status { connector: "shop".into(), ..Status::default() };
+        let text = anstream::adapter::strip_str(&text(&status)).to_string();
+        assert_eq!(text, "shop phase not known\n  source   slot ?, not active, not there\n");
+    }
+}

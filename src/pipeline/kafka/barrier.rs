@@ -1,0 +1,186 @@
+//! Markers that all partitions of a topic must reach together: TRUNCATE, and a copy's new attempt. Each partition records that it
+//! stands there; whoever comes last empties the table and moves all checkpoints past the marker, in one transaction.
+
+use super::partition::{Marker, Share};
+use super::specs::TableSpec;
+use crate::apply::{Applier, Item};
+use crate::change::{Before, Change, Op, Position};
+use crate::fate::Fate;
+use crate::mapping::TablePlan;
+use crate::pg::quote;
+use crate::pipeline::PipelineError;
+use crate::target::{Session, TargetError};
+use std::sync::Arc;
+
+/// What came of an attempt to open a barrier.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Some partition is not there yet.
+    NotYet,
+    Yes,
+    /// The target refuses to be emptied, or must not be.
+    Refused {
+        because: String,
+        hint: String,
+    },
+}
+
+fn failed(source: tokio_postgres::Error) -> PipelineError {
+    PipelineError::Query { side: "target", source }
+}
+
+/// Records that a partition stands before a marker.
+///
+/// # Errors
+/// See [`PipelineError`].
+pub async fn arrive(
+    session: &Session,
+    connector: &str,
+    share: &Share,
+    marker: &Marker,
+    offset: i64,
+) -> Result<(), PipelineError> {
+    let sql = "INSERT INTO tablelift.barrier (connector, topic, marker, partition, log_offset)
+               SELECT $1, $2, $3, $4, $5 WHERE EXISTS (SELECT FROM tablelift.checkpoint
+               WHERE connector = $1 AND topic = $2 AND partition = $4 AND epoch = $6)
+               ON CONFLICT (connector, topic, marker, partition) DO UPDATE SET log_offset = excluded.log_offset";
+    let (topic, partition) = (&*share.partition.topic, share.partition.partition);
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&connector, &topic, &marker.name(), &partition, &offset, &share.epoch];
+    match session.client().execute(sql, &params).await.map_err(failed)? {
+        1 => Ok(()),
+        _ => Err(TargetError::Fenced.into()),
+    }
+}
+
+/// Empties the table and moves all checkpoints, if every partition stands there.
+///
+/// # Errors
+/// See [`PipelineError`]; the transaction is rolled back.
+pub async fn open(
+    session: &mut Session,
+    applier: &Applier,
+    connector: &str,
+    spec: &TableSpec,
+    marker: &Marker,
+) -> Result<Opened, PipelineError> {
+    session.frame("BEGIN").await?;
+    let outcome = in_transaction(session, applier, connector, spec, marker).await;
+    session.frame(if matches!(outcome, Ok(Opened::Yes)) { "COMMIT" } else { "ROLLBACK" }).await?;
+    outcome
+}
+
+async fn in_transaction(
+    session: &mut Session,
+    applier: &Applier,
+    connector: &str,
+    spec: &TableSpec,
+    marker: &Marker,
+) -> Result<Opened, PipelineError> {
+    let name = marker.name();
+    let here = "SELECT partition FROM tablelift.barrier WHERE connector = $1 AND topic = $2 AND marker = $3 FOR UPDATE";
+    let arrived = session.client().query(here, &[&connector, &spec.topic, &name]).await.map_err(failed)?;
+    if arrived.len() < usize::try_from(spec.partitions).unwrap_or(usize::MAX) {
+        return Ok(Opened::NotYet);
+    }
+    let mine: Vec<usize> = (0..applier.plans.len()).filter(|&at| applier.plans[at].source == spec.shape.name).collect();
+    if let Marker::Reset(_) = marker
+        && let Some(refused) = not_ours(session, connector, spec, mine.iter().map(|&at| &applier.plans[at])).await?
+    {
+        return Ok(refused);
+    }
+    if let Some(refused) = empty(session, applier, spec, &mine).await? {
+        return Ok(refused);
+    }
+    let position = match marker {
+        Marker::Truncate(position) => Some(position.to_string()),
+        Marker::Reset(_) => None,
+    };
+    let sql = "WITH here AS (DELETE FROM tablelift.barrier WHERE connector = $1 AND topic = $2 AND marker = $3 RETURNING partition, log_offset)
+               UPDATE tablelift.checkpoint AS c SET log_offset = here.log_offset + 1, position = coalesce($4, c.position)
+               FROM here WHERE c.connector = $1 AND c.topic = $2 AND c.partition = here.partition";
+    session.client().execute(sql, &[&connector, &spec.topic, &name, &position]).await.map_err(failed)?;
+    let older = "DELETE FROM tablelift.barrier WHERE connector = $1 AND topic = $2 AND marker < $3 AND marker LIKE 'r:%' AND $3 LIKE 'r:%'";
+    session.client().execute(older, &[&connector, &spec.topic, &name]).await.map_err(failed)?;
+    Ok(Opened::Yes)
+}
+
+/// Before the very first attempt nothing of ours is in the target: rows there are somebody's, and are never removed.
+async fn not_ours<'p>(
+    session: &Session,
+    connector: &str,
+    spec: &TableSpec,
+    plans: impl Iterator<Item = &'p TablePlan>,
+) -> Result<Option<Opened>, PipelineError> {
+    let sql = "SELECT coalesce(bool_and(coalesce(log_offset, 0) = 0), true) FROM tablelift.checkpoint WHERE connector = $1 AND topic = $2";
+    let untouched: bool = session.client().query_one(sql, &[&connector, &spec.topic]).await.map_err(failed)?.get(0);
+    if !untouched {
+        return Ok(None);
+    }
+    for plan in plans {
+        let sql = format!("SELECT EXISTS (SELECT FROM {})", quote::table(&plan.target));
+        if session.client().query_one(&sql, &[]).await.map_err(failed)?.get(0) {
+            return Ok(Some(Opened::Refused {
+                because: format!("`{}` is not empty: the first copy would mix with the rows that are there", plan.target),
+                hint: "empty it, or run with --no-copy if it holds the source's rows already".to_owned(),
+            }));
+        }
+    }
+    Ok(None)
+}
+
+async fn empty(
+    session: &mut Session,
+    applier: &Applier,
+    spec: &TableSpec,
+    plans: &[usize],
+) -> Result<Option<Opened>, PipelineError> {
+    let table = spec.table();
+    let mut items = Vec::new();
+    for &plan in plans {
+        let Ok(binding) = applier.plans[plan].bind(&table) else { continue };
+        let change = Change {
+            position: Position::default(),
+            table: Arc::clone(&table),
+            op: Op::Truncate,
+            before: Before::Absent,
+            after: None,
+        };
+        items.push(Item { plan, change, binding: Ok(Arc::new(binding)) });
+    }
+    match applier.apply(session, &items).await {
+        Ok(applied) => {
+            Ok(applied.halts.into_iter().next().map(|halt| Opened::Refused { because: halt.because, hint: halt.hint }))
+        }
+        Err(error) if error.fate() == Fate::Retry => Err(crate::pipeline::local::LocalError::from(error).into()),
+        Err(error) => Ok(Some(Opened::Refused { because: error.to_string(), hint: "cure the target table".to_owned() })),
+    }
+}
+
+/// Whether a partition that waits before a marker may go on, and from which offset: the marker was opened, or a later attempt's reset
+/// makes it void.
+///
+/// # Errors
+/// See [`PipelineError`].
+pub async fn passed(
+    session: &Session,
+    connector: &str,
+    share: &Share,
+    marker: &str,
+    offset: i64,
+) -> Result<Option<i64>, PipelineError> {
+    let (topic, partition) = (&*share.partition.topic, share.partition.partition);
+    let sql =
+        "SELECT c.log_offset, EXISTS (SELECT FROM tablelift.barrier b WHERE b.connector = $1 AND b.topic = $2 AND b.marker > $4
+               AND b.marker LIKE 'r:%' AND $4 LIKE 'r:%')
+               FROM tablelift.checkpoint c WHERE c.connector = $1 AND c.topic = $2 AND c.partition = $3";
+    let Some(row) = session.client().query_opt(sql, &[&connector, &topic, &partition, &marker]).await.map_err(failed)? else {
+        return Ok(None);
+    };
+    let next: Option<i64> = row.get(0);
+    Ok(match next {
+        Some(next) if next > offset => Some(next),
+        _ if row.get(1) => Some(offset + 1),
+        _ => None,
+    })
+}

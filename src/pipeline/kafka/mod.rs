@@ -1,0 +1,44 @@
+//! The two halves of a pipeline whose log is Kafka. Each can run alone on its own host; they meet in the topics.
+
+mod arrivals;
+mod barrier;
+mod capture;
+mod consume;
+mod copy;
+mod mirror;
+mod partition;
+mod record;
+mod specs;
+
+pub use capture::{CaptureLife, run_capture};
+pub use consume::{ApplyLife, run_apply};
+pub use record::{SlotRecord, TableRecord};
+pub use specs::TableSpec;
+
+use crate::change::EndLsn;
+use crate::config::Connector;
+use crate::pipeline::{End, PipelineError, Tasks, held, session};
+use std::time::Duration;
+
+/// Ends when the target holds a place, or cannot because a table is halted.
+///
+/// # Errors
+/// What cannot be tried again.
+pub async fn until_held(connector: &Connector, wanted: EndLsn) -> Result<End, PipelineError> {
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let tasks = Tasks::default();
+        let Ok(client) = session::open(&tasks, &connector.target.endpoint, &connector.object_name()).await else { continue };
+        while let Ok(found) = held::held(&client, &connector.name).await {
+            if let Some(found) = found {
+                if found.holds(wanted) {
+                    return Ok(End::Reached);
+                }
+                if found.end.is_some_and(|end| end >= wanted) && found.halted().next().is_some() {
+                    return Ok(End::HaltedBefore);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}

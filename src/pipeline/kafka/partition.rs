@@ -1,0 +1,96 @@
+//! One partition that this process applies, and the work that a delivery brings for it.
+
+use crate::apply::Item;
+use crate::change::{Position, UnixMicros};
+use crate::log::kafka::Partition;
+use std::time::Instant;
+
+/// What a partition is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doing {
+    Running,
+    /// A change meets a row in its way, or misses its parent: that may pass by itself.
+    Stuck {
+        since: Instant,
+        again: Instant,
+    },
+    /// Stands before a marker until all partitions of the topic do.
+    Barrier {
+        marker: String,
+        offset: i64,
+    },
+    /// Its table is halted.
+    Halted {
+        again: Instant,
+    },
+}
+
+/// A partition that is ours.
+#[derive(Clone, Debug)]
+pub struct Share {
+    pub partition: Partition,
+    /// Which table.
+    pub spec: usize,
+    /// Drawn when the partition became ours; each transaction checks it.
+    pub epoch: i64,
+    pub capture_epoch: i64,
+    /// Of the last change applied: what is not behind it was seen before.
+    pub position: Option<Position>,
+    pub next_offset: i64,
+    pub doing: Doing,
+    /// When the change that it is stuck at was first refused.
+    pub stuck_since: Option<Instant>,
+}
+
+/// What all partitions of a topic do together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Marker {
+    Truncate(Position),
+    /// A copy's attempt begins: what earlier ones brought is void.
+    Reset(String),
+}
+
+impl Marker {
+    /// As the barrier's table has it. Resets of later attempts sort behind.
+    pub fn name(&self) -> String {
+        match self {
+            Marker::Truncate(position) => format!("t:{position}"),
+            Marker::Reset(attempt) => format!("r:{attempt}"),
+        }
+    }
+}
+
+/// Changes for one partition, with what its checkpoint will be.
+#[derive(Debug, Default)]
+pub struct Work {
+    pub items: Vec<Item>,
+    /// The offset of each item's message, and the position before it.
+    pub places: Vec<(i64, Option<Position>)>,
+    pub times: Vec<UnixMicros>,
+    pub next_offset: i64,
+    pub position: Option<Position>,
+    pub capture_epoch: i64,
+    /// Behind the items.
+    pub marker: Option<(Marker, i64)>,
+    /// Behind the items stands an event that cannot be read.
+    pub unreadable: Option<String>,
+}
+
+impl Work {
+    /// Nothing moved.
+    pub fn is_idle(&self, share: &Share) -> bool {
+        self.items.is_empty() && self.next_offset == share.next_offset
+    }
+
+    /// Only what comes before item `at`; the checkpoint stands before its message.
+    pub fn before(&mut self, at: usize) {
+        let (offset, position) = self.places[at];
+        let first = self.places.iter().position(|(other, _)| *other == offset).unwrap_or(at);
+        self.items.truncate(first);
+        self.places.truncate(first);
+        self.times.truncate(first);
+        self.next_offset = offset;
+        self.position = position;
+        self.marker = None;
+    }
+}

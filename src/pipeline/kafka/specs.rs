@@ -1,0 +1,107 @@
+//! What apply must know of the source without reaching it: each table's rule, shape and topic, as capture last compiled them.
+
+use crate::change::{Column, ReplicaIdentity, Table};
+use crate::config::Kafka;
+use crate::event::{Partitions, TopicError, table_topics};
+use crate::mapping::{KeyText, Kind, Rule, SourceShape, TablePlan};
+use crate::preflight::Compiled;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A source table on its way through a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSpec {
+    pub shape: SourceShape,
+    /// Shapes that it had before, the newest first: of events that may still be in the topic.
+    pub former: Vec<SourceShape>,
+    /// All entries of the connector file for this source.
+    pub rules: Vec<Rule>,
+    pub topic: String,
+    pub partitions: i32,
+    /// Source key columns; empty for keyless tables.
+    pub key: Vec<String>,
+    /// Key values of type numeric are written in one form.
+    pub numeric_key: bool,
+}
+
+impl TableSpec {
+    /// The pinned number of partitions.
+    pub fn partitions(&self) -> Partitions {
+        Partitions::new(self.partitions).expect("it was a count of partitions when it was written")
+    }
+
+    /// The table as its events have it: generated columns are not in the stream.
+    pub fn table(&self) -> Arc<Table> {
+        let shape = &self.shape;
+        let identity = match shape.identity {
+            ReplicaIdentity::Index => &shape.identity_columns,
+            _ => &shape.primary_key,
+        };
+        let carried = shape.columns.iter().filter(|column| column.generated.is_none());
+        Arc::new(Table {
+            relation_id: shape.oid,
+            name: shape.name.clone(),
+            identity: shape.identity,
+            columns: carried
+                .map(|column| Column {
+                    name: column.name.clone(),
+                    type_oid: column.type_oid,
+                    type_modifier: -1,
+                    identity: shape.identity == ReplicaIdentity::Full || identity.contains(&column.name),
+                })
+                .collect(),
+        })
+    }
+}
+
+/// One spec per source table, from compiled rules. `old`: those of the last start, whose partition counts are pinned.
+///
+/// # Errors
+/// All tables that can have no topic.
+pub fn specs(kafka: &Kafka, compiled: &[Compiled], old: &[TableSpec]) -> Result<Vec<TableSpec>, Vec<TopicError>> {
+    let mut sources: Vec<&Compiled> = Vec::new();
+    for one in compiled.iter().filter(|one| one.plan.is_ok()) {
+        if !sources.iter().any(|other| other.rule.source == one.rule.source) {
+            sources.push(one);
+        }
+    }
+    let topics = table_topics(&kafka.topic_prefix, sources.iter().map(|one| &one.rule.source))?;
+    let spec = |(one, topic): (&&Compiled, String)| {
+        let of_source = compiled.iter().filter(|other| other.rule.source == one.rule.source);
+        let plans: Vec<&TablePlan> = of_source.clone().filter_map(|other| other.plan.as_ref().ok()).collect();
+        let first = plans.first()?;
+        // what must stay in order beyond one key's changes has one partition
+        let serial = |plan: &&&TablePlan| plan.kind != Kind::Keyed || plan.secondary_uniques || plan.key_text == KeyText::Unsafe;
+        let wanted = if plans.iter().any(|plan| serial(&plan)) { 1 } else { kafka.partitions };
+        let before = old.iter().find(|old| old.topic == topic);
+        Some(TableSpec {
+            shape: one.source.clone()?,
+            rules: of_source.map(|other| other.rule.clone()).collect(),
+            partitions: before.map_or(wanted, |before| before.partitions),
+            former: before.map_or_else(Vec::new, |before| former(before, one.source.as_ref())),
+            topic,
+            key: first.key.iter().map(|&input| first.inputs[input].name.clone()).collect(),
+            numeric_key: first.key_text == KeyText::Numeric,
+        })
+    };
+    Ok(sources.iter().zip(topics).filter_map(spec).collect())
+}
+
+/// Shapes that older events may have.
+fn former(before: &TableSpec, now: Option<&SourceShape>) -> Vec<SourceShape> {
+    const KEPT: usize = 16;
+    let columns =
+        |shape: &SourceShape| shape.columns.iter().map(|column| (column.name.clone(), column.type_oid)).collect::<Vec<_>>();
+    let changed = now.is_some_and(|now| columns(now) != columns(&before.shape));
+    let newest = changed.then(|| before.shape.clone());
+    newest.into_iter().chain(before.former.iter().cloned()).take(KEPT).collect()
+}
+
+/// `1.00` and `1.0` are one numeric key, and belong into one partition.
+pub fn canonical_numeric(text: &[u8]) -> &[u8] {
+    if !text.contains(&b'.') {
+        return text;
+    }
+    let digits = text.iter().rposition(|&digit| digit != b'0').map_or(0, |last| last + 1);
+    text[..digits].strip_suffix(b".").unwrap_or(&text[..digits])
+}

@@ -1,0 +1,135 @@
+//! What a daemon knows of itself for as long as it lives, across the lives of the pipeline.
+
+use super::board::{Board, Stream};
+use super::trend::Trend;
+use crate::config::Connector;
+use crate::status::{Eta, Phase, Spread, Status};
+use crate::telemetry::{Meter, Stage};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// One daemon.
+pub struct Live {
+    connector: Mutex<Arc<Connector>>,
+    pub board: Arc<Board>,
+    meter: Mutex<Option<Arc<Meter>>>,
+    trend: Mutex<Trend>,
+    begun: Instant,
+}
+
+impl Live {
+    pub fn new(connector: Arc<Connector>) -> Self {
+        Self {
+            connector: Mutex::new(connector),
+            board: Arc::default(),
+            meter: Mutex::default(),
+            trend: Mutex::default(),
+            begun: Instant::now(),
+        }
+    }
+
+    pub fn connector(&self) -> Arc<Connector> {
+        Arc::clone(&lock(&self.connector))
+    }
+
+    /// The connector file was read anew.
+    pub fn reloaded(&self, connector: Arc<Connector>) {
+        *lock(&self.connector) = connector;
+    }
+
+    /// A life of the pipeline begins to count.
+    pub fn counts(&self, meter: Arc<Meter>) {
+        let mut slot = lock(&self.meter);
+        if let Some(earlier) = slot.take() {
+            meter.follow_on(&earlier);
+        }
+        *slot = Some(meter);
+    }
+
+    /// Age of the oldest known transaction that is not applied yet, or, where the stream has ended, the time since then if that is
+    /// more: there may be transactions as old that we do not know of. `None`: nothing ran yet.
+    pub fn lag_now(&self) -> Option<Duration> {
+        let known = lock(&self.meter).as_ref().map(|meter| meter.lag_now())?;
+        match self.board.stream() {
+            Stream::EndedAt(then) => Some(known.max(then.elapsed())),
+            Stream::NotYet | Stream::Read => Some(known),
+        }
+    }
+
+    /// Notes where things stand, for rates. Call it about once a second.
+    pub fn note(&self, status: &Status) {
+        let second = self.begun.elapsed().as_secs();
+        let place = (status.source.current_lsn, status.target.applied_end_lsn);
+        let copied = status.tables.iter().map(|table| table.rows_copied).sum();
+        lock(&self.trend).note(second, place, copied, status.source.safe_wal_bytes);
+    }
+
+    /// Adds what the databases do not know.
+    pub fn fill(&self, status: &mut Status) {
+        status.streaming = Some(self.board.stream() == Stream::Read);
+        let mut waiting = self.board.waiting();
+        let halted = self.board.halted_tables();
+        let meter = lock(&self.meter).clone();
+        for table in &mut status.tables {
+            table.waiting_for = waiting.remove(&table.target);
+            let found = halted.iter().find(|(name, _)| name.to_string() == table.target);
+            if let Some((_, halted)) = found.filter(|_| table.state != Some(Phase::Halted)) {
+                table.state = Some(Phase::Halted);
+                table.halted_because = Some(halted.halted.because.clone());
+                table.hint = Some(halted.halted.hint.clone());
+            }
+            let count = meter.iter().flat_map(|meter| &meter.tables).find(|count| count.target.to_string() == table.target);
+            let Some(count) = count else { continue };
+            table.inserts = Some(count.inserts.load(Relaxed));
+            table.updates = Some(count.updates.load(Relaxed));
+            table.deletes = Some(count.deletes.load(Relaxed));
+            table.truncates = Some(count.truncates.load(Relaxed));
+            if table.state == Some(Phase::Copy) {
+                table.rows_copied = count.rows_copied.load(Relaxed);
+            }
+        }
+        // the rest is nobody's in particular
+        let rest: Vec<String> = waiting.into_values().collect();
+        status.waiting_for = (!rest.is_empty()).then(|| rest.join("; "));
+        if let Some(meter) = meter {
+            let spread = |stage| spread(&meter, stage);
+            status.lag.end_to_end_ms =
+                Spread { now: self.lag_now().map(|lag| millis(lag.as_micros())), ..spread(Stage::EndToEnd) };
+            status.lag.capture_ms = spread(Stage::Capture);
+            status.lag.log_ms = spread(Stage::Log);
+            status.lag.apply_ms = spread(Stage::Apply);
+        }
+        status.eta = self.eta(status);
+    }
+
+    fn eta(&self, status: &Status) -> Eta {
+        let trend = lock(&self.trend);
+        let missing = |table: &crate::status::Table| table.rows_estimated.unwrap_or(0).saturating_sub(table.rows_copied);
+        let to_copy = status.tables.iter().filter(|table| table.state == Some(Phase::Copy)).map(missing).sum();
+        Eta {
+            copy_s: (status.phase == Some(Phase::Copy)).then(|| trend.copied_in(to_copy)).flatten(),
+            caught_up_s: status.lag.wal_bytes.and_then(|bytes| trend.caught_up_in(bytes)),
+            slot_invalidation_s: trend.lost_in(),
+        }
+    }
+}
+
+fn spread(meter: &Meter, stage: Stage) -> Spread {
+    meter.spread(stage).map_or_else(Spread::default, |spread| Spread {
+        p50: Some(millis(spread.p50.into())),
+        p99: Some(millis(spread.p99.into())),
+        max: Some(millis(spread.max.into())),
+        now: None,
+    })
+}
+
+/// Exact up to centuries.
+#[allow(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
+fn millis(micros: u128) -> f64 {
+    micros as f64 / 1000.0
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds the lock")
+}

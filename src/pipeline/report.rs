@@ -1,0 +1,211 @@
+//! The status as the databases tell it.
+
+use super::held::{self, Held};
+use super::{PipelineError, Tasks, session};
+use crate::catalog;
+use crate::change::{EndLsn, TableName};
+use crate::config::Connector;
+use crate::pg::{ConnectError, Endpoint};
+use crate::source::{self, ServerFacts, SlotFacts, SlotName};
+use crate::status::{self, Phase, Place, Source, Status, Table, Target};
+use crate::store::{self, checkpoint, table_state::TableState, watermark};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tokio_postgres::Client;
+
+/// A database that does not answer for so long counts as away.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// So long an estimate of rows is good.
+const ESTIMATE_AGE: Duration = Duration::from_secs(30);
+
+/// Asks both databases, again and again over the same sessions.
+#[derive(Default)]
+pub struct Reporter {
+    source: Asked,
+    target: Asked,
+    /// What the target said last: nobody but us changes it, so it stays true while the target is away.
+    last: Option<InTarget>,
+    estimates: BTreeMap<TableName, i64>,
+    estimated_at: Option<Instant>,
+}
+
+/// What the target's control tables say.
+#[derive(Clone, Default)]
+struct InTarget {
+    recorded: bool,
+    held: Option<Held>,
+    place: Option<Place>,
+    consistent: bool,
+}
+
+struct AtSource {
+    facts: ServerFacts,
+    slot: Option<SlotFacts>,
+}
+
+impl Reporter {
+    /// The target was asked, and has never heard of the connector.
+    pub fn never_prepared(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| !last.recorded)
+    }
+
+    /// Asks both at once. What cannot be asked is null, with the reason beside it. `daemon`: one runs, if only to try again.
+    pub async fn status(&mut self, connector: &Connector, daemon: bool) -> Status {
+        let (source, target) = tokio::join!(
+            self.source.ask(&connector.source.endpoint, connector, PipelineError::Source, async |client| {
+                at_source(client, connector).await
+            }),
+            self.target.ask(&connector.target.endpoint, connector, PipelineError::Target, async |client| {
+                in_target(client, connector).await
+            }),
+        );
+        let (in_target, target_error) = match target {
+            Ok(found) => (Some(self.last.insert(found).clone()), None),
+            Err(error) => (self.last.clone(), Some(error)),
+        };
+        let states = in_target.iter().filter_map(|found| found.held.as_ref()).flat_map(|held| &held.tables);
+        let states: Vec<TableState> = states.cloned().collect();
+        self.estimate(&states).await;
+        let tables: Vec<Table> = states.iter().map(|state| self.table(state)).collect();
+        let slot = source.as_ref().ok().and_then(|found| found.slot.as_ref());
+        let active = source.is_ok().then(|| slot.is_some_and(|slot| slot.active_pid.is_some()));
+        let begun = in_target.as_ref().map(|found| found.recorded && (found.place.is_some() || connector.kafka().is_some()));
+        let phase = status::phase(status::Facts { prepared: begun, active, daemon, tables: &tables });
+        let end = in_target.as_ref().and_then(|found| found.held.as_ref()).and_then(|held| held.end);
+        let mut status = Status { connector: connector.name.clone(), running: active, phase, tables, ..Status::default() };
+        status.lag.wal_bytes = wal_bytes(source.as_ref().ok(), end);
+        status.source = source_part(connector, &source);
+        status.target = Target {
+            position: in_target.as_ref().and_then(|found| found.place.clone()),
+            applied_end_lsn: end,
+            consistent: in_target.as_ref().filter(|found| found.recorded).map(|found| found.consistent),
+            error: target_error,
+        };
+        status
+    }
+
+    fn table(&self, state: &TableState) -> Table {
+        let phase = match (&state.halted, state.copied) {
+            (Some(_), _) => Phase::Halted,
+            (None, false) => Phase::Copy,
+            (None, true) => Phase::Follow,
+        };
+        let estimate = self.estimates.get(&state.source);
+        Table {
+            source: state.source.to_string(),
+            target: state.target.to_string(),
+            state: Some(phase),
+            halted_because: state.halted.as_ref().map(|halted| halted.because.clone()),
+            hint: state.halted.as_ref().map(|halted| halted.hint.clone()),
+            rows_copied: u64::try_from(state.rows_copied).unwrap_or(0),
+            rows_estimated: estimate.and_then(|&rows| u64::try_from(rows).ok()),
+            ..Table::default()
+        }
+    }
+
+    /// Estimates are a courtesy: where they cannot be had, the last ones stay.
+    async fn estimate(&mut self, states: &[TableState]) {
+        let fresh = self.estimated_at.is_some_and(|at| at.elapsed() < ESTIMATE_AGE)
+            && states.iter().all(|state| self.estimates.contains_key(&state.source));
+        let Some(client) = self.source.client.as_ref().filter(|_| !fresh && !states.is_empty()) else { return };
+        let names: Vec<TableName> = states.iter().map(|state| state.source.clone()).collect();
+        if let Ok(Ok(found)) = tokio::time::timeout(PATIENCE, catalog::row_estimates(client, &names)).await {
+            self.estimates = found;
+            self.estimated_at = Some(Instant::now());
+        }
+    }
+}
+
+/// One database, and the session that it is asked over.
+#[derive(Default)]
+struct Asked {
+    tasks: Tasks,
+    client: Option<Client>,
+}
+
+impl Asked {
+    /// The answer, or why there is none. A session that failed is not used again.
+    async fn ask<T>(
+        &mut self,
+        endpoint: &Endpoint,
+        connector: &Connector,
+        unreachable: fn(ConnectError) -> PipelineError,
+        question: impl AsyncFnOnce(&Client) -> Result<T, PipelineError>,
+    ) -> Result<T, String> {
+        let asking = async {
+            if self.client.as_ref().is_none_or(Client::is_closed) {
+                self.tasks = Tasks::default();
+                let name = connector.object_name();
+                self.client = Some(session::open(&self.tasks, endpoint, &name).await.map_err(unreachable)?);
+            }
+            question(self.client.as_ref().expect("it was opened a moment ago")).await
+        };
+        let answer = match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(answer) => answer.map_err(|error| super::chain(&error)),
+            Err(_) => Err(format!("it did not answer within {} s", PATIENCE.as_secs())),
+        };
+        if answer.is_err() {
+            self.client = None;
+        }
+        answer
+    }
+}
+
+async fn at_source(client: &Client, connector: &Connector) -> Result<AtSource, PipelineError> {
+    let slot = SlotName::new(connector.slot())?;
+    Ok(AtSource { facts: source::server_facts(client).await?, slot: source::slot_facts(client, &slot).await? })
+}
+
+async fn in_target(client: &Client, connector: &Connector) -> Result<InTarget, PipelineError> {
+    let recorded = store::schema::exists(client).await? && store::connector::read(client, &connector.name).await?.is_some();
+    if !recorded {
+        return Ok(InTarget::default());
+    }
+    let held = held::held(client, &connector.name).await?;
+    let checkpoints = checkpoint::read(client, &connector.name).await?;
+    let newest = checkpoints.iter().filter_map(|found| found.position).max();
+    let place = newest.map(|position| Place {
+        commit_lsn: position.commit,
+        ordinal: Some(position.ordinal).filter(|ordinal| *ordinal != u64::MAX),
+    });
+    let followed = held.as_ref().is_some_and(|held| held.end.is_some_and(|end| held.holds(end)));
+    let consistent = followed
+        && match connector.kafka() {
+            None => true,
+            Some(_) => watermark::read(client, &connector.name).await?.is_some_and(|mark| stands_at(&mark, &checkpoints)),
+        };
+    Ok(InTarget { recorded, held, place, consistent })
+}
+
+/// Everything up to the watermark is applied, and nothing behind it.
+fn stands_at(mark: &watermark::Watermark, checkpoints: &[checkpoint::Checkpoint]) -> bool {
+    held::reached(mark, checkpoints)
+        && checkpoints.iter().all(|found| {
+            let ends = mark.ends.get(&found.topic);
+            let end = ends.and_then(|ends| ends.get(usize::try_from(found.partition).ok()?));
+            found.log_offset.unwrap_or(0) <= end.copied().unwrap_or(0)
+        })
+}
+
+fn source_part(connector: &Connector, found: &Result<AtSource, String>) -> Source {
+    let slot = Some(connector.slot());
+    let AtSource { facts, slot: seen } = match found {
+        Ok(found) => found,
+        Err(error) => return Source { slot, error: Some(error.clone()), ..Source::default() },
+    };
+    let seen = seen.as_ref();
+    Source {
+        system_id: Some(facts.system_id.clone()),
+        slot,
+        slot_active: Some(seen.is_some_and(|seen| seen.active_pid.is_some())),
+        retained_wal_bytes: seen.and_then(|seen| seen.retained_bytes),
+        safe_wal_bytes: seen.and_then(|seen| seen.safe_wal_bytes),
+        current_lsn: Some(facts.insert_lsn),
+        confirmed_lsn: seen.and_then(|seen| seen.confirmed),
+        error: None,
+    }
+}
+
+fn wal_bytes(source: Option<&AtSource>, end: Option<EndLsn>) -> Option<u64> {
+    Some(source?.facts.insert_lsn.0.saturating_sub(end?.0.0))
+}

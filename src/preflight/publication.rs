@@ -1,0 +1,191 @@
+//! The publications: to be made, to be followed, or a person's own that is never altered.
+
+use super::Survey;
+use super::listed;
+use super::survey::Source;
+use crate::change::TableName;
+use crate::finding::Finding;
+use crate::pg::quote;
+use crate::source::publication::{add_sql, create_sql};
+use crate::source::{Publication, Published};
+use std::collections::BTreeSet;
+
+/// What one of the two publications has to carry.
+struct Wanted {
+    name: String,
+    tables: Vec<TableName>,
+    published: Published,
+}
+
+fn wanted(survey: &Survey<'_>, source: &Source) -> [Wanted; 2] {
+    let tables = |insert_only: bool| -> Vec<TableName> {
+        let named = survey.rules.iter().filter(|rule| rule.insert_only == insert_only).map(|rule| rule.source.clone());
+        let unique: BTreeSet<TableName> = named.filter(|name| source.access.contains_key(name)).collect();
+        unique.into_iter().collect()
+    };
+    [
+        Wanted { name: survey.connector.publication(), tables: tables(false), published: Published::ALL },
+        Wanted { name: survey.connector.inserts_publication(), tables: tables(true), published: Published::INSERTS },
+    ]
+}
+
+/// Ours: made by `prepare`, which may need somebody who owns the tables.
+pub(super) fn ours(survey: &Survey<'_>) -> Vec<Finding> {
+    let Some(source) = &survey.source else { return Vec::new() };
+    if survey.connector.source.publication.is_some() {
+        return Vec::new();
+    }
+    let [main, inserts] = wanted(survey, source);
+    let mut findings = creatable(source, &main, source.main.as_ref());
+    if !inserts.tables.is_empty() {
+        findings.extend(creatable(source, &inserts, source.inserts.as_ref()));
+    }
+    findings
+}
+
+fn creatable(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool)>) -> Vec<Finding> {
+    let role = &source.server.role;
+    match found {
+        None => {
+            let foreign = not_owned(source, &wanted.tables);
+            if source.server.may_create && foreign.is_empty() {
+                return Vec::new();
+            }
+            let mut reasons = Vec::new();
+            if !source.server.may_create {
+                reasons.push(format!("has no CREATE on database `{}`", source.server.database));
+            }
+            if !foreign.is_empty() {
+                reasons.push(format!("does not own {}", listed(&foreign)));
+            }
+            let what = format!("the role `{role}` cannot make the publication `{}`: it {}", wanted.name, reasons.join(", and "));
+            let sql = format!(
+                "-- as a role that owns the tables and may create in the database:\n{};\nALTER PUBLICATION {} OWNER TO {};",
+                create_sql(&wanted.name, &wanted.tables, wanted.published),
+                quote::ident(&wanted.name),
+                quote::ident(role)
+            );
+            vec![Finding::error("publication.not_creatable", "source", what).sql(sql)]
+        }
+        // It is here already: made by `prepare`, or for it by the tables' owner.
+        Some((found, may_alter)) => {
+            let missing = missing(found, &wanted.tables);
+            let foreign = not_owned(source, &missing);
+            if missing.is_empty() || *may_alter && foreign.is_empty() && !found.all_tables {
+                return shortcomings(source, wanted, found);
+            }
+            let what =
+                format!("the publication `{}` lacks {}, and the role `{role}` cannot add them", wanted.name, listed(&missing));
+            let mut findings = vec![
+                Finding::error("publication.incomplete", "source", what).sql(format!("{};", add_sql(&wanted.name, &missing))),
+            ];
+            findings.extend(shortcomings(source, wanted, found));
+            findings
+        }
+    }
+}
+
+/// A person's own: what it lacks is told, with the SQL.
+pub(super) fn theirs(survey: &Survey<'_>) -> Vec<Finding> {
+    let Some(source) = &survey.source else { return Vec::new() };
+    if survey.connector.source.publication.is_none() {
+        return Vec::new();
+    }
+    let [main, inserts] = wanted(survey, source);
+    let mut findings = complete(source, &main, source.main.as_ref());
+    if !inserts.tables.is_empty() {
+        findings.extend(complete(source, &inserts, source.inserts.as_ref()));
+        findings.extend(published_updates(source, &inserts.tables));
+    }
+    findings
+}
+
+fn complete(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool)>) -> Vec<Finding> {
+    let Some((found, _)) = found else {
+        let what = format!("there is no publication `{}`", wanted.name);
+        let sql = format!("{};", create_sql(&wanted.name, &wanted.tables, wanted.published));
+        return vec![Finding::error("publication.missing", "source", what).sql(sql)];
+    };
+    let mut findings = Vec::new();
+    let missing = missing(found, &wanted.tables);
+    if !missing.is_empty() {
+        let what = format!("the publication `{}` does not carry {}", found.name, listed(&missing));
+        findings
+            .push(Finding::error("publication.incomplete", "source", what).sql(format!("{};", add_sql(&found.name, &missing))));
+    }
+    findings.extend(shortcomings(source, wanted, found));
+    findings
+}
+
+/// A keyless table in a publication that publishes updates: the source refuses its own application's UPDATEs and DELETEs.
+fn published_updates(source: &Source, tables: &[TableName]) -> Vec<Finding> {
+    let Some((main, _)) = &source.main else { return Vec::new() };
+    if !main.published.update && !main.published.delete {
+        return Vec::new();
+    }
+    let carried: Vec<TableName> = tables.iter().filter(|table| carries(main, table)).cloned().collect();
+    if carried.is_empty() {
+        return Vec::new();
+    }
+    let what = format!(
+        "the publication `{}` publishes updates of {}, so the application's own UPDATEs and DELETEs of it may fail",
+        main.name,
+        listed(&carried)
+    );
+    let finding = Finding::error("publication.publishes_updates", "source", what);
+    vec![if main.all_tables {
+        finding.hint("a publication FOR ALL TABLES leaves none out: name the tables instead")
+    } else {
+        finding.sql(format!("{};", crate::source::publication::remove_sql(&main.name, &carried)))
+    }]
+}
+
+/// What a publication keeps from us of the tables that it carries.
+fn shortcomings(source: &Source, wanted: &Wanted, found: &Publication) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let name = quote::ident(&found.name);
+    let has = |published: Published| [published.insert, published.update, published.delete, published.truncate];
+    if has(found.published).into_iter().zip(has(wanted.published)).any(|(has, wants)| wants && !has) {
+        let all = create_sql(&found.name, &[], wanted.published);
+        let publish = all.split("publish = ").nth(1).and_then(|rest| rest.split(", publish_via").next()).unwrap_or_default();
+        let what = format!("the publication `{}` does not publish all of {publish}", found.name);
+        let sql = format!("ALTER PUBLICATION {name} SET (publish = {publish});");
+        findings.push(Finding::error("publication.operations", "source", what).sql(sql));
+    }
+    if !found.via_root && wanted.tables.iter().any(|table| source.leaves.contains_key(table)) {
+        let what = format!("the publication `{}` publishes partitions under their own names", found.name);
+        let sql = format!("ALTER PUBLICATION {name} SET (publish_via_partition_root = true);");
+        findings.push(Finding::error("publication.via_root", "source", what).sql(sql));
+    }
+    for table in found.tables.iter().filter(|table| wanted.tables.contains(&table.name)) {
+        let subject = table.name.to_string();
+        let sql = format!(
+            "ALTER PUBLICATION {name} SET TABLE ...; -- every table of it, {} without a filter or list",
+            quote::table(&table.name)
+        );
+        if table.row_filter.is_some() {
+            let what = format!("the publication `{}` has a row filter for it: rows that fail it are never seen", found.name);
+            findings.push(Finding::error("publication.row_filter", subject.clone(), what).sql(sql.clone()));
+        }
+        if table.columns.is_some() {
+            let what = format!("the publication `{}` has a column list for it: the other columns are never seen", found.name);
+            findings.push(Finding::error("publication.column_list", subject, what).sql(sql));
+        }
+    }
+    findings
+}
+
+fn carries(publication: &Publication, table: &TableName) -> bool {
+    publication.all_tables || publication.tables.iter().any(|carried| &carried.name == table)
+}
+
+fn missing(publication: &Publication, tables: &[TableName]) -> Vec<TableName> {
+    tables.iter().filter(|table| !carries(publication, table)).cloned().collect()
+}
+
+fn not_owned(source: &Source, tables: &[TableName]) -> Vec<TableName> {
+    if source.server.superuser {
+        return Vec::new();
+    }
+    tables.iter().filter(|name| source.access.get(name).is_some_and(|access| !access.owned)).cloned().collect()
+}

@@ -1,0 +1,184 @@
+//! The entries of the connector file against what the databases have.
+
+use super::Survey;
+use super::survey::Source;
+use crate::catalog::{Leaf, LeftOut, Relation};
+use crate::change::{ReplicaIdentity, TableName};
+use crate::finding::Finding;
+use crate::mapping::{Kind, SourceShape};
+use crate::pg::quote;
+use std::collections::BTreeMap;
+
+/// Entries against each other: one owner per target table, and no table onto itself.
+pub(super) fn entries(survey: &Survey<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if survey.rules.is_empty() && survey.source.is_some() {
+        let what = "the connector file names no table that is there";
+        findings.push(Finding::error("table.none", "source", what).config("[[table]]\nsource = \"schema.table\""));
+    }
+    let mut by_target: BTreeMap<&TableName, Vec<&TableName>> = BTreeMap::new();
+    for rule in &survey.rules {
+        by_target.entry(&rule.target).or_default().push(&rule.source);
+    }
+    for (target, sources) in by_target.into_iter().filter(|(_, sources)| sources.len() > 1) {
+        let sources: Vec<String> = sources.iter().map(|name| format!("`{name}`")).collect();
+        let what = format!("{} entries write to this table: of {}", sources.len(), sources.join(", "));
+        findings.push(Finding::error("table.target_twice", target.to_string(), what).hint("give all but one another `target`"));
+    }
+    findings.extend(onto_itself(survey));
+    findings
+}
+
+fn onto_itself(survey: &Survey<'_>) -> Vec<Finding> {
+    let (Some(source), Some(target)) = (&survey.source, &survey.target) else { return Vec::new() };
+    let (from, to) = (&source.server, &target.server);
+    if (&from.system_id, &from.database) != (&to.system_id, &to.database) {
+        return Vec::new();
+    }
+    let same = survey.rules.iter().filter(|rule| rule.source == rule.target);
+    same.map(|rule| {
+        let what = "source and target are the same database, and this the same table";
+        Finding::error("table.same", rule.source.to_string(), what)
+            .hint("correct one of the urls, or give the entry another `target`")
+    })
+    .collect()
+}
+
+/// Source tables: there, in the WAL, and telling enough of their old rows.
+pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
+    let Some(source) = &survey.source else { return Vec::new() };
+    let mut findings = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for rule in survey.rules.iter().filter(|rule| seen.insert(&rule.source)) {
+        findings.extend(unusable(source, &rule.source));
+        let root = root_of(source, &rule.source);
+        if let Some(root) = root.filter(|root| survey.rules.iter().any(|other| &other.source == *root)) {
+            let what = format!("it is a partition of `{root}`, which has an entry too and takes its changes");
+            findings.push(
+                Finding::error("table.partition_twice", rule.source.to_string(), what).hint("remove one of the two entries"),
+            );
+        }
+    }
+    for one in &survey.compiled {
+        let Some(shape) = &one.source else { continue };
+        let leaves = source.leaves.get(&shape.name).map(Vec::as_slice).unwrap_or_default();
+        findings.extend(leaves.iter().filter_map(|leaf| unfit_leaf(shape, leaf, one.rule.insert_only)));
+        findings.extend(stale_index(shape));
+        if one.plan.as_ref().is_ok_and(|plan| plan.kind == Kind::Keyless) {
+            let what = "it has no key: each update and delete looks through the whole target table, and equal rows are one as good as another";
+            let hint = "give it a primary key, or a unique index over NOT NULL columns and REPLICA IDENTITY USING INDEX";
+            findings.push(Finding::warning("table.keyless", shape.name.to_string(), what).hint(hint));
+        }
+    }
+    findings
+}
+
+fn root_of<'a>(source: &'a Source, name: &TableName) -> Option<&'a TableName> {
+    let relation = source.relations.iter().find(|relation| &relation.name == name)?;
+    match &relation.left_out {
+        Some(LeftOut::Partition { root }) => Some(root),
+        _ => None,
+    }
+}
+
+fn unusable(source: &Source, name: &TableName) -> Option<Finding> {
+    let Some(relation) = source.relations.iter().find(|relation| &relation.name == name) else {
+        return Some(missing(&source.relations, name));
+    };
+    let error = |code, reason: &LeftOut| Finding::error(code, name.to_string(), format!("it {reason}"));
+    match &relation.left_out {
+        None | Some(LeftOut::Extension(_) | LeftOut::Partition { .. }) => None,
+        Some(reason @ LeftOut::Unlogged) => {
+            Some(error("table.unlogged", reason).sql(format!("ALTER TABLE {} SET LOGGED;", quote::table(name))))
+        }
+        Some(reason @ (LeftOut::System | LeftOut::Ours | LeftOut::Temporary)) => {
+            Some(error("table.not_carried", reason).hint("remove its entry"))
+        }
+        Some(reason @ LeftOut::Kind(_)) => {
+            Some(error("table.not_a_table", reason).hint("only ordinary and partitioned tables have changes in the WAL"))
+        }
+    }
+}
+
+/// Not there; is it there by nearly that name?
+fn missing(relations: &[Relation], name: &TableName) -> Finding {
+    let finding = Finding::error("table.source_missing", name.to_string(), "the source has no such table");
+    let alike = |relation: &&Relation| {
+        let found = &relation.name;
+        let same_name = found.name.to_lowercase() == name.name.to_lowercase();
+        relation.left_out.is_none()
+            && same_name
+            && (found.schema.to_lowercase() == name.schema.to_lowercase() || found.name == name.name)
+    };
+    match relations.iter().find(alike) {
+        Some(found) => finding.config(format!("source = '{}.{}'", as_written(&found.name.schema), as_written(&found.name.name))),
+        None => finding.hint("correct `source` in its entry; names are folded to lower case unless quoted, as in psql"),
+    }
+}
+
+/// Quoted only where the name would be folded or cut.
+fn as_written(name: &str) -> String {
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain && !name.is_empty() { name.to_owned() } else { quote::ident(name) }
+}
+
+/// A leaf whose rows are not in the WAL, or whose old rows are told otherwise than the root's.
+fn unfit_leaf(root: &SourceShape, leaf: &Leaf, insert_only: bool) -> Option<Finding> {
+    let subject = leaf.name.to_string();
+    let table = quote::table(&leaf.name);
+    if leaf.kind == 'f' {
+        let what = format!("this partition of `{}` is a foreign table: its changes are in no WAL of the source", root.name);
+        let sql = format!("ALTER TABLE {} DETACH PARTITION {table};", quote::table(&root.name));
+        return Some(Finding::error("table.partition_foreign", subject, what).sql(sql));
+    }
+    if leaf.unlogged {
+        let what = format!("this partition of `{}` is unlogged: its changes are not in the WAL", root.name);
+        return Some(Finding::error("table.partition_unlogged", subject, what).sql(format!("ALTER TABLE {table} SET LOGGED;")));
+    }
+    if insert_only || leaf.identity == 'f' {
+        return None;
+    }
+    let mut wanted = root.identity_columns.clone();
+    wanted.sort();
+    let full = root.identity == ReplicaIdentity::Full;
+    if !full && (leaf.identity_columns == wanted || wanted.is_empty()) {
+        return None;
+    }
+    let what = format!(
+        "this partition's replica identity is not that of `{}`, and an update tells what the partition's says",
+        root.name
+    );
+    let sql = match (full, root.identity) {
+        (false, ReplicaIdentity::Default) => format!("ALTER TABLE {table} REPLICA IDENTITY DEFAULT;"),
+        _ => format!("ALTER TABLE {table} REPLICA IDENTITY FULL;"),
+    };
+    Some(Finding::error("table.partition_identity", subject, what).sql(sql))
+}
+
+/// A nothing that was meant to be an index, or is set.
+fn stale_index(shape: &SourceShape) -> Option<Finding> {
+    if shape.identity != ReplicaIdentity::Nothing || shape.primary_key.is_empty() {
+        return None;
+    }
+    let what = "its replica identity is NOTHING (or an index that is gone), although it has a primary key";
+    let sql = format!("ALTER TABLE {} REPLICA IDENTITY DEFAULT;", quote::table(&shape.name));
+    Some(Finding::error("table.identity_nothing", shape.name.to_string(), what).sql(sql))
+}
+
+/// Target tables: nobody else's, and empty where we are to fill them.
+pub(super) fn targets(survey: &Survey<'_>) -> Vec<Finding> {
+    let Some(target) = &survey.target else { return Vec::new() };
+    let mut findings = Vec::new();
+    for (name, owner) in &target.others {
+        let what = format!("the connector `{owner}` writes to this table");
+        let hint = "give one of them another `target`, or drop the other connector";
+        findings.push(Finding::error("table.owned", name.to_string(), what).hint(hint));
+    }
+    for name in target.filled.difference(&target.recorded).filter(|name| !target.others.contains_key(name)) {
+        let what = "it is not empty: the rows that it holds would mix with those of the copy";
+        let hint =
+            format!("empty it: TRUNCATE {}; or, if they are the source's own, `tablelift run --no-copy`", quote::table(name));
+        findings.push(Finding::error("table.target_not_empty", name.to_string(), what).hint(hint));
+    }
+    findings
+}

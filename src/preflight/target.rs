@@ -1,0 +1,107 @@
+//! The target's server and database.
+
+use super::Survey;
+use super::survey::OwnSchema;
+use crate::catalog::Server;
+use crate::finding::Finding;
+use crate::pg::quote;
+
+const OLDEST: i32 = 13;
+/// The first whose settings can be granted one by one.
+const GRANTED_SETTINGS: i32 = 15;
+
+pub(super) fn version(survey: &Survey<'_>) -> Vec<Finding> {
+    let Some(target) = &survey.target else { return Vec::new() };
+    if target.server.major() >= OLDEST {
+        return Vec::new();
+    }
+    let what = format!("PostgreSQL {} is too old to be written to: {OLDEST} is the oldest", target.server.version_text);
+    vec![Finding::error("target.version", "target", what).hint("upgrade the target")]
+}
+
+pub(super) fn standby(survey: &Survey<'_>) -> Vec<Finding> {
+    let standby = survey.target.as_ref().is_some_and(|target| target.server.in_recovery);
+    let found = standby.then(|| Finding::error("target.standby", "target", "it is a standby, which takes no writes"));
+    found.map(|finding| finding.config("url = \"...?target_session_attrs=read-write\"")).into_iter().collect()
+}
+
+/// Schema `tablelift`, for checkpoints and records: there and usable, or to be made.
+pub(super) fn schema(survey: &Survey<'_>) -> Vec<Finding> {
+    let Some(target) = &survey.target else { return Vec::new() };
+    let (role, database) = (quote::ident(&target.server.role), quote::ident(&target.server.database));
+    match target.own_schema {
+        OwnSchema::There { usable: true } => Vec::new(),
+        OwnSchema::Missing if target.server.may_create => Vec::new(),
+        OwnSchema::There { usable: false } => {
+            let what = format!("the role `{}` may not use the schema `tablelift`", target.server.role);
+            let sql = format!(
+                "GRANT USAGE, CREATE ON SCHEMA tablelift TO {role};\n\
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tablelift TO {role};"
+            );
+            vec![Finding::error("target.schema_right", "target", what).sql(sql)]
+        }
+        OwnSchema::Missing => {
+            let what =
+                format!("the role `{}` may not make the schema `tablelift`, which holds its checkpoints", target.server.role);
+            let sql =
+                format!("CREATE SCHEMA tablelift AUTHORIZATION {role};\n-- or: GRANT CREATE ON DATABASE {database} TO {role};");
+            vec![Finding::error("target.schema_right", "target", what).sql(sql)]
+        }
+    }
+}
+
+/// Large batches are staged in temporary tables.
+pub(super) fn temporary(survey: &Survey<'_>) -> Vec<Finding> {
+    let Some(Server { may_make_temporary: false, role, database, .. }) = survey.target.as_ref().map(|target| &target.server)
+    else {
+        return Vec::new();
+    };
+    let what = format!("the role `{role}` may not make temporary tables, in which rows are staged");
+    let sql = format!("GRANT TEMPORARY ON DATABASE {} TO {};", quote::ident(database), quote::ident(role));
+    vec![Finding::error("target.temporary", "target", what).sql(sql)]
+}
+
+/// `triggers = "off"` was tried.
+pub(super) fn triggers(survey: &Survey<'_>) -> Vec<Finding> {
+    let Some(target) = &survey.target else { return Vec::new() };
+    let Err(refused) = &target.triggers_off else { return Vec::new() };
+    let role = quote::ident(&target.server.role);
+    let what = format!("`triggers = \"off\"` needs to set `session_replication_role`, and the server refuses: {refused}");
+    let finding = Finding::error("target.triggers", "target", what);
+    let else_fire = "-- or, in the connector file, so that triggers and foreign keys fire: triggers = \"fire\"";
+    vec![if target.server.major() >= GRANTED_SETTINGS {
+        finding.sql(format!("GRANT SET ON PARAMETER session_replication_role TO {role};\n{else_fire}"))
+    } else {
+        finding.sql(format!("ALTER ROLE {role} SUPERUSER;\n{else_fire}"))
+    }]
+}
+
+/// Works without; but then nobody can tell our writes from others'.
+pub(super) fn origin(survey: &Survey<'_>) -> Vec<Finding> {
+    let Some(Server { may_set_origin: false, role, .. }) = survey.target.as_ref().map(|target| &target.server) else {
+        return Vec::new();
+    };
+    let what = "our writes will not carry a replication origin, by which others could tell them from their own";
+    let role = quote::ident(role);
+    let sql: Vec<String> = [
+        "pg_replication_origin_create(text)",
+        "pg_replication_origin_oid(text)",
+        "pg_replication_origin_session_setup(text)",
+        "pg_replication_origin_session_reset()",
+        "pg_replication_origin_drop(text)",
+    ]
+    .iter()
+    .map(|function| format!("GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {role};"))
+    .collect();
+    vec![Finding::note("target.origin", "target", what).sql(sql.join("\n"))]
+}
+
+pub(super) fn encoding(survey: &Survey<'_>) -> Vec<Finding> {
+    let (Some(source), Some(target)) = (&survey.source, &survey.target) else { return Vec::new() };
+    let (from, to) = (&source.server.encoding, &target.server.encoding);
+    if to == "UTF8" || from == to && to != "SQL_ASCII" {
+        return Vec::new();
+    }
+    let what = format!("its encoding is {to}, the source's {from}: a text that {to} cannot hold halts its table");
+    vec![Finding::warning("target.encoding", "target", what).hint("a target database with encoding UTF8 takes every text")]
+}

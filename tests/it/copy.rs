@@ -1,0 +1,224 @@
+//! The first copy: of tables in use, of tables that come later, and after an interruption.
+
+use crate::both_logs;
+use crate::support::{Daemon, Load, PATIENCE, World, eventually, tablelift};
+
+both_logs!(a_table_in_use, |w| {
+    Load::prepare(&w).await;
+    w.both("create table big (id int primary key, n int, v text)").await;
+    w.source.batch("insert into big select g, 0, repeat('b', 100) from generate_series(1, 200000) g").await;
+    w.connector(&format!("[[table]]\nsource = 'public.big'\n{}", Load::tables()));
+    let load = Load::start(&w, 3);
+    eventually("some traffic", PATIENCE, async || load.committed() > 100).await;
+    let writer = {
+        let source = w.source.clone();
+        tokio::spawn(async move {
+            for n in 0..200 {
+                source.batch(&format!("update big set n = n + 1 where id % 200 = {n}; delete from big where id = {n} * 7 + 1; insert into big values (1000000 + {n}, 0, 'new')")).await;
+            }
+        })
+    };
+    let _d = Daemon::run(&w);
+    writer.await.unwrap();
+    load.stop().await;
+    w.settle().await;
+    Load::equal(&w).await;
+    w.equal("table big").await;
+});
+
+both_logs!(a_table_comes_later, |w| {
+    w.both("create table a (id int primary key, v text); create table b (id int primary key, v text)").await;
+    w.source.batch("insert into a select g, 'a' from generate_series(1, 100) g; insert into b table a").await;
+    w.connector("[[table]]\nsource = 'public.a'");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    assert_eq!(w.target.text("select count(*) from b").await, "0");
+    d.term();
+    let mut d = d;
+    assert_eq!(d.exit().await, 0);
+    drop(d);
+    w.source.batch("insert into a values (101, 'away'); update b set v = 'changed' where id = 5").await;
+    w.connector("[[table]]\nsource = 'public.a'\n[[table]]\nsource = 'public.b'");
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("update a set v = v || '!'; update b set v = v || '!'").await;
+    w.settle().await;
+    w.equal("table a").await;
+    w.equal("table b").await;
+});
+
+both_logs!(a_table_leaves, |w| {
+    w.both("create table a (id int primary key); create table b (id int primary key)").await;
+    w.connector("[[table]]\nsource = 'public.a'\n[[table]]\nsource = 'public.b'");
+    let mut d = Daemon::run(&w);
+    w.source.batch("insert into a values (1); insert into b values (1)").await;
+    w.settle().await;
+    d.term();
+    assert_eq!(d.exit().await, 0);
+    drop(d);
+    w.connector("[[table]]\nsource = 'public.a'");
+    let _d = Daemon::run(&w);
+    w.source.batch("insert into a values (2); insert into b values (2)").await;
+    w.settle().await;
+    w.equal("table a").await;
+    assert_eq!(w.target.text("select count(*) from b").await, "1", "what it brought stays");
+});
+
+both_logs!(until_a_position, |w| {
+    w.both("create table t (id int primary key, v text)").await;
+    w.source.batch("insert into t select g, 'x' from generate_series(1, 1000) g").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    w.cli("run", &["--endpos", "current"]).await.assert_code(0);
+    w.equal("table t").await;
+    w.source.batch("update t set v = 'y' where id < 10; delete from t where id = 20").await;
+    w.cli("run", &["--endpos", "current"]).await.assert_code(0);
+    w.equal("table t").await;
+    // Nothing new: it ends all the same.
+    w.cli("run", &["--endpos", "current"]).await.assert_code(0);
+});
+
+both_logs!(without_a_copy, |w| {
+    w.both("create table t (id int primary key, v text)").await;
+    w.source.batch("insert into t values (1, 'old')").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let _d = Daemon::start(&w, "run", &["--no-copy"]);
+    w.settle().await;
+    w.source.batch("insert into t values (2, 'new')").await;
+    w.settle().await;
+    assert_eq!(w.target.text("table t").await, "2|new");
+});
+
+both_logs!(patterns_and_partitions, |w| {
+    let ddl = "create table p (id int, at date, v text, primary key (id, at)) partition by range (at);
+         create table p_2025 partition of p for values from ('2025-01-01') to ('2026-01-01');
+         create table p_2026 (at date not null, v text, id int not null);
+         alter table p attach partition p_2026 for values from ('2026-01-01') to ('2027-01-01');
+         create table plain (id int primary key); create table audit_log (id int primary key); create unlogged table u (id int primary key);
+         create schema other; create table other.t (id int primary key)";
+    w.both(ddl).await;
+    w.source.batch("insert into p select g, '2025-06-01'::date + g, 'v' from generate_series(1, 400) g; insert into plain values (1); insert into audit_log values (1)").await;
+    w.connector("[[table]]\nsource = 'public.*'\nexclude = ['public.audit_*']");
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    w.source
+        .each(&[
+            "update p set v = 'w' where id % 2 = 0",
+            "update p set at = at + 200 where id = 3",
+            "delete from p where id = 4",
+            "insert into plain values (2)",
+        ])
+        .await;
+    w.settle().await;
+    w.equal("table p").await;
+    w.equal("table plain").await;
+    assert_eq!(
+        w.target.text("select (select count(*) from audit_log), (select count(*) from u), (select count(*) from other.t)").await,
+        "0|0|0"
+    );
+});
+
+/// Rows that are not ours are never mixed with a copy, and never removed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_is_not_empty() {
+    let w = World::new("mixed").await;
+    w.both("create table t (id int primary key, v text)").await;
+    w.source.batch("insert into t values (1, 'source')").await;
+    w.target.batch("insert into t values (7, 'theirs')").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let out = w.cli("check", &[]).await.assert_code(1);
+    assert!(out.stdout.contains("table.target_not_empty"), "{out:#?}");
+    w.cli("run", &["--endpos", "current"]).await.assert_code(1);
+    assert_eq!(w.target.text("table t").await, "7|theirs");
+}
+
+/// `capture` and `apply` apart, each dying and coming back on its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_halves_over_kafka() {
+    let w = World::kafka("halves").await;
+    Load::prepare(&w).await;
+    w.connector(Load::tables());
+    // both halves of one file ask for one port; the second goes on without
+    for text in ["again", "slot", "closed", "cannot listen"] {
+        w.expect_log(text);
+    }
+    w.cli("prepare", &[]).await.assert_code(0);
+    let load = Load::start(&w, 2);
+    let mut halves = (Daemon::start(&w, "capture", &[]), Daemon::start(&w, "apply", &[]));
+    for round in 0..6 {
+        let before = load.committed();
+        eventually("some traffic", PATIENCE, async || load.committed() > before + 100).await;
+        if round % 2 == 0 {
+            halves.0.kill9();
+            halves.0 = Daemon::start(&w, "capture", &[]);
+        } else {
+            halves.1.kill9();
+            halves.1 = Daemon::start(&w, "apply", &[]);
+        }
+    }
+    load.stop().await;
+    w.settle().await;
+    Load::equal(&w).await;
+}
+
+/// What an ordinary consumer finds on a topic.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_for_everybody() {
+    let w = World::kafka("topic").await;
+    w.both("create table t (id int primary key, v text, n numeric, b bool)").await;
+    w.source.batch("insert into t values (1, 'copied', 1.50, true)").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    w.source
+        .each(&[
+            "insert into t values (2, 'ü', 'NaN', null)",
+            "update t set v = 'w' where id = 2",
+            "update t set id = 3 where id = 2",
+            "delete from t where id = 3",
+            "truncate t",
+        ])
+        .await;
+    w.settle().await;
+    let events = w.read_topic(&w.topic("public.t")).await;
+    let told: Vec<String> = events
+        .iter()
+        .filter(|e| e.value.is_some())
+        .map(|e| {
+            let event = e.json();
+            assert_eq!(event["source"]["connector"], "postgresql");
+            assert_eq!(event["source"]["table"], "t");
+            assert!(e.headers.contains_key("tablelift-epoch"), "{e:?}");
+            format!("{} {} {}", event["op"].as_str().unwrap(), event["before"]["id"], event["after"]["id"])
+        })
+        .collect();
+    for told_once in ["r null 1", "c null 2", "c null 3"] {
+        assert_eq!(told.iter().filter(|t| *t == told_once).count(), 1, "{told_once}: {told:?}");
+    }
+    assert_eq!(told.iter().filter(|t| t.starts_with("d ")).count(), 2, "{told:?}");
+    assert!(told.iter().any(|t| t.starts_with("t ")), "{told:?}");
+    let insert = events.iter().find(|e| e.value.as_deref().is_some_and(|v| v.contains("\"c\"") && v.contains("NaN"))).unwrap();
+    assert_eq!(insert.json()["after"], serde_json::json!({"id": 2, "v": "ü", "n": "NaN", "b": null}));
+    assert_eq!(insert.key.as_deref(), Some("{\"id\":2}"));
+    assert!(insert.headers.contains_key("tablelift-position"));
+    assert!(events.iter().any(|e| e.value.is_none() && e.key.as_deref() == Some("{\"id\":3}")), "no tombstone after a delete");
+}
+
+/// What is not there yet: `check` prints the DDL that would do, and with it the copy goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_target_table() {
+    let w = World::new("ddl").await;
+    w.source
+        .batch("create table t (id int generated always as identity primary key, v varchar(20) not null, n numeric(10, 2)[])")
+        .await;
+    w.source.batch("insert into t (v, n) values ('a', '{1.5, null}')").await;
+    w.connector("[[table]]\nsource = 'public.t'\ntarget = 'shop.t'");
+    let findings = w.cli("check", &["--json"]).await.assert_code(1).json();
+    let ddl: Vec<&str> = findings["findings"].as_array().unwrap().iter().filter_map(|f| f["remedy"]["text"].as_str()).collect();
+    assert!(!ddl.is_empty(), "{findings}");
+    for sql in ddl.iter().filter(|sql| sql.to_lowercase().contains("create")) {
+        w.target.batch(sql).await;
+    }
+    w.cli("run", &["--endpos", "current"]).await.assert_code(0);
+    w.equal_as("table t", "table shop.t").await;
+    assert_eq!(tablelift(&["--version"]).await.code, 0);
+}

@@ -1,0 +1,192 @@
+//! A table that halts holds its place and loses nothing; the others go on.
+
+use crate::both_logs;
+use crate::support::{Daemon, Load, Log, PATIENCE, World, eventually};
+use std::time::{Duration, Instant};
+
+/// Waits until a table is halted, as `wait` tells, which then returns at once.
+async fn halted(w: &World, table: &str) {
+    eventually(&format!("`{table}` is halted"), PATIENCE, async || {
+        let out = w.cli("wait", &["--timeout", "1s"]).await;
+        out.code == 1 && out.stderr.contains(&format!("table `{table}` is halted"))
+    })
+    .await;
+}
+
+/// Waits until a table of the others holds what the source holds. (`wait` says no while one is halted.)
+async fn arrives(w: &World, table: &str) {
+    let sql = format!("table {table}");
+    eventually(&format!("`{table}` is the same on both sides"), PATIENCE, async || {
+        w.source.digest(&sql).await == w.target.digest(&sql).await
+    })
+    .await;
+}
+
+both_logs!(a_refused_row, |w| {
+    w.both("create table good (id int primary key, v text); create table bad (id int primary key, v text, n int)").await;
+    w.target.batch("alter table bad add constraint short check (length(v) < 10)").await;
+    w.connector("[[table]]\nsource = 'public.good'\n[[table]]\nsource = 'public.bad'");
+    w.expect_log("halt");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.source
+        .each(&[
+            "insert into bad values (1, 'fine', 1)",
+            "begin; insert into bad values (2, 'Hemlig-Uppgift', 42424242); insert into good values (1, 'same transaction'); commit",
+            "insert into bad values (3, 'later', 1); update bad set n = 2 where id = 1",
+            "insert into good values (2, 'others go on')",
+        ])
+        .await;
+    halted(&w, "public.bad").await;
+    arrives(&w, "good").await;
+    let start = Instant::now();
+    let out = w.cli("wait", &["--lsn", "current", "--timeout", "50s"]).await.assert_code(1);
+    assert!(start.elapsed() < Duration::from_secs(20), "`wait` does not return at once on a halted table");
+    // The SQLSTATE and the constraint are told, the row is not.
+    for text in [&out.all(), &d.log(), &w.cli("status", &[]).await.all(), &w.cli("status", &["--json"]).await.all()] {
+        assert!(!text.contains("Hemlig") && !text.contains("42424242"), "a row's values are shown: {text}");
+    }
+    assert!(d.log().contains("23514") && d.log().contains("short"), "SQLSTATE and constraint are not in the log: {}", d.log());
+    if w.log == Log::Local {
+        // Through Kafka the order is per key: other partitions go on.
+        assert_eq!(w.target.text("select count(*) from bad where id > 1").await, "0", "nothing passes a halted table's place");
+    }
+    d.term();
+    // Its place outlives us.
+    let mut d = d;
+    assert_eq!(d.exit().await, 0);
+    drop(d);
+    w.source.batch("insert into good values (3, 'while we were away'); insert into bad values (4, 'and', 4)").await;
+    let d = Daemon::run(&w);
+    halted(&w, "public.bad").await;
+    arrives(&w, "good").await;
+    w.target.batch("alter table bad drop constraint short").await;
+    d.hup();
+    eventually("the cured table goes on", PATIENCE, async || w.cli("wait", &["--timeout", "1s"]).await.code == 0).await;
+    w.settle().await;
+    w.equal("table bad").await;
+    w.equal("table good").await;
+});
+
+/// While a table is halted, crashes and traffic on the others change nothing of its place.
+async fn a_halted_table_under_load(log: Log) {
+    let name = if log == Log::Local { "hload" } else { "hkload" };
+    let w = if log == Log::Local { World::new(name).await } else { World::kafka(name).await };
+    Load::prepare(&w).await;
+    w.target.batch("alter table load_accounts add constraint rich check (balance <> 1003 or id < 5)").await;
+    w.connector(Load::tables());
+    for text in ["halt", "again", "slot", "closed"] {
+        w.expect_log(text);
+    }
+    let d = Daemon::run(&w);
+    w.settle().await;
+    let load = Load::start(&w, 3);
+    halted(&w, "public.load_accounts").await;
+    d.kill9();
+    for _ in 0..4 {
+        let (d, before) = (Daemon::run(&w), load.committed());
+        eventually("some traffic", PATIENCE, async || load.committed() > before + 150).await;
+        d.kill9();
+    }
+    let d = Daemon::run(&w);
+    load.stop().await;
+    arrives(&w, "load_rows").await;
+    arrives(&w, "load_journal").await;
+    w.target.batch("alter table load_accounts drop constraint rich").await;
+    d.hup();
+    eventually("the cured table goes on", PATIENCE * 2, async || w.cli("wait", &["--timeout", "3s"]).await.code == 0).await;
+    Load::equal(&w).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_halted_table_under_load_local() {
+    a_halted_table_under_load(Log::Local).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_halted_table_under_load_kafka() {
+    a_halted_table_under_load(Log::Kafka).await;
+}
+
+both_logs!(a_new_column, |w| {
+    w.both("create table t (id int primary key, v text); create table other (id int primary key)").await;
+    w.connector("[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.other'");
+    w.expect_log("halt");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("insert into t values (1, 'before')").await;
+    w.source.batch("alter table t add column note text").await;
+    w.source.batch("insert into t values (2, 'after', 'noted'); insert into other values (1)").await;
+    halted(&w, "public.t").await;
+    arrives(&w, "other").await;
+    assert_eq!(w.target.text("select string_agg(id::text, ',') from t").await, "1");
+    w.target.batch("alter table t add column note text").await;
+    d.hup();
+    eventually("it goes on with the new column", PATIENCE, async || w.cli("wait", &["--timeout", "1s"]).await.code == 0).await;
+    w.equal("table t").await;
+});
+
+both_logs!(an_ignored_new_column, |w| {
+    w.both("create table t (id int primary key, v text)").await;
+    w.connector("[[table]]\nsource = 'public.t'\non_new_column = 'ignore'");
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("alter table t add column note text; insert into t values (1, 'x', 'y')").await;
+    w.source.batch("update t set note = 'z'; insert into t values (2, 'x', null)").await;
+    w.settle().await;
+    w.equal_as("select id, v from t", "table t").await;
+});
+
+both_logs!(a_dropped_column, |w| {
+    w.both("create table t (id int primary key, v text, gone int)").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    w.expect_log("halt");
+    let d = Daemon::run(&w);
+    w.source.batch("insert into t values (1, 'a', 1)").await;
+    w.settle().await;
+    w.source.batch("alter table t drop column gone; insert into t values (2, 'b')").await;
+    halted(&w, "public.t").await;
+    w.target.batch("alter table t drop column gone").await;
+    d.hup();
+    eventually("it goes on without it", PATIENCE, async || w.cli("wait", &["--timeout", "1s"]).await.code == 0).await;
+    w.equal("table t").await;
+});
+
+/// An update that lacks its large value, and no row on the target to take it from.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_base() {
+    let w = World::new("base").await;
+    w.both("create table t (id int primary key, n int, large text); alter table t alter large set storage external").await;
+    w.source.batch("insert into t select g, 0, repeat(md5(g::text), 200) from generate_series(1, 5) g").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    w.expect_log("halt");
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    w.target.batch("delete from t where id = 3").await;
+    w.source.batch("update t set n = 1 where id = 3").await;
+    halted(&w, "public.t").await;
+}
+
+/// Somebody else on the target holds a lock that we need: we wait, say who it is, and lose nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_on_the_target() {
+    let w = World::new("lock").await;
+    w.both("create table t (id int primary key, v text)").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    for text in ["lock", "again", "block"] {
+        w.expect_log(text);
+    }
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    let other = w.target.session().await;
+    other.batch_execute("begin; lock table t in access exclusive mode").await.unwrap();
+    let pid: i32 = other.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    w.source.batch("insert into t values (1, 'x')").await;
+    eventually("status names the blocking pid", PATIENCE, async || {
+        w.cli("status", &["--json"]).await.stdout.contains(&pid.to_string())
+    })
+    .await;
+    other.batch_execute("commit").await.unwrap();
+    w.settle().await;
+    w.equal("table t").await;
+}
