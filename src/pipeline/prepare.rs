@@ -63,12 +63,17 @@ pub async fn prepare(
     let first = recorded.is_none();
     match &recorded {
         Some(record) => findings.extend(differences(connector, record, &facts, source).await?),
-        None => findings.extend(compiled.iter().filter_map(|one| one.plan.as_ref().err()).flatten().cloned()),
+        None => {
+            // the first start: everything that stands in the way, before anything is made
+            let skips = |finding: &Finding| copy == FirstCopy::Skip && finding.code == "table.target_not_empty";
+            findings = preflight::check(connector).await;
+            findings.retain(|finding| !skips(finding));
+        }
     }
     if !first {
         findings.extend(changed_rules(target, connector, &compiled).await?);
+        findings.extend(owned_by_others(target, connector, &compiled).await?);
     }
-    findings.extend(owned_by_others(target, connector, &compiled).await?);
     if findings.iter().any(Finding::is_error) {
         return Err(PipelineError::Findings(findings));
     }

@@ -21,7 +21,6 @@ async fn kill_over_and_over(w: &World, load: &Load, times: u32) {
         eventually("the moment", PATIENCE, async || start.elapsed() > Duration::from_millis(moment) && load.committed() > before)
             .await;
         d.kill9();
-        eprintln!("round {round}: killed after {moment} ms");
     }
 }
 

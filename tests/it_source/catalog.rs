@@ -99,7 +99,7 @@ async fn publications_as_the_catalog_has_them() {
     let hostile = TableName::new("S x", "T\"q");
     let (plain, parted) = (TableName::new("public", "plain"), TableName::new("public", "parted"));
     assert_eq!(publication::publication(&session, "p q").await.unwrap(), None);
-    db.batch(&publication::create_sql("p q", &[hostile.clone()], publication::Published::ALL)).await;
+    db.batch(&publication::create_sql("p q", std::slice::from_ref(&hostile), publication::Published::ALL)).await;
     db.batch(&publication::add_sql("p q", &[plain.clone(), parted.clone()])).await;
     let found = publication::publication(&session, "p q").await.unwrap().unwrap();
     assert_eq!((found.owner.as_str(), found.all_tables, found.via_root), ("postgres", false, true));
