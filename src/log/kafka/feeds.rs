@@ -4,7 +4,7 @@
 use super::batch::Batch;
 use super::consumer::Partition;
 use super::credit::Credit;
-use super::worker::Context;
+use super::group::Context;
 use crate::fate::Fate;
 use crate::log::{Doing, LogError};
 use rdkafka::consumer::BaseConsumer;

@@ -1,18 +1,18 @@
 //! The thread of a member of the consumer group: polls, follows the group's rebalances, obeys its owner.
 
 use super::consumer::{Assignment, Delivery, Partition, Start};
-use super::context::Trouble;
 use super::feeds::{Feeds, Polled};
+use super::group::{Context, Rebalance};
+use super::place::{failed, place};
+use crate::fate::Fate;
 use crate::log::{Doing, LogError};
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
+use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,52 +32,6 @@ pub(super) enum Order {
     Applied(Partition, i64),
     Trouble(oneshot::Sender<Option<LogError>>),
     Stop,
-}
-
-enum Rebalance {
-    Assigned(Vec<Partition>),
-    Revoked(Vec<Partition>),
-}
-
-/// What librdkafka calls, always from within `poll`.
-#[derive(Default)]
-pub(super) struct Context {
-    rebalances: Mutex<Vec<Rebalance>>,
-    trouble: Trouble,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.trouble.log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.trouble.error(error, reason);
-    }
-}
-
-impl ConsumerContext for Context {
-    /// An assignment is only noted: the owner is asked for the offsets first. A revocation is done at once, so that the group never waits for us;
-    /// a transaction that is under way then fails by its epoch.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let list = list.elements();
-        let partitions = list.iter().map(|one| Partition { topic: Arc::from(one.topic()), partition: one.partition() }).collect();
-        let rebalance = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            Rebalance::Assigned(partitions)
-        } else {
-            if let Err(error) = consumer.unassign() {
-                tracing::debug!(target: "librdkafka", "unassign: {error}");
-            }
-            Rebalance::Revoked(partitions)
-        };
-        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push(rebalance);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
-            tracing::debug!(target: "librdkafka", "offsets for the group's lag: {error}");
-        }
-    }
 }
 
 pub(super) struct Worker {
@@ -164,8 +118,7 @@ impl Worker {
                 Some(Ok(_)) => return Err(LogError::Stopped),
                 Some(Err(error)) => self.group_error(&error)?,
             }
-            let rebalances = std::mem::take(&mut *self.context().rebalances.lock().unwrap_or_else(PoisonError::into_inner));
-            for rebalance in rebalances {
+            for rebalance in self.context().rebalances() {
                 self.feeds.clear();
                 let delivery = match rebalance {
                     Rebalance::Assigned(partitions) => {
@@ -211,7 +164,7 @@ impl Worker {
                 Err(_) => continue,
             };
             let fault = LogError::of_code(Doing::Consume, Some(&topic), code);
-            if fault.fate() == crate::fate::Fate::Halt && self.missing.insert(topic) {
+            if fault.fate() == Fate::Halt && self.missing.insert(topic) {
                 self.tell(Delivery::Fault(fault))?;
             }
         }
@@ -335,60 +288,4 @@ impl Worker {
     fn context(&self) -> &Context {
         self.consumer.context()
     }
-}
-
-/// The offset to start each partition at, held against what the log holds: `None`, not at all; an inner error is that partition's alone.
-fn place(
-    consumer: &BaseConsumer<Context>,
-    wanted: &[(&Partition, Start)],
-) -> Result<Vec<Result<Option<i64>, LogError>>, LogError> {
-    let asked = wanted.iter().filter(|(_, start)| *start != Start::Held).map(|(partition, _)| *partition);
-    let asked: Vec<&Partition> = asked.collect();
-    let (lows, highs) = (ends(consumer, &asked, Offset::Beginning)?, ends(consumer, &asked, Offset::End)?);
-    let mut found = lows.into_iter().zip(highs);
-    let place = |(partition, start): &(&Partition, Start)| {
-        if *start == Start::Held {
-            return Ok(None);
-        }
-        let (low, high) = found.next().expect("one answer for each that was asked");
-        let (low, high) = (low?, high?);
-        match *start {
-            Start::At(wanted) if wanted < low || wanted > high => {
-                Err(LogError::Gap { topic: partition.topic.to_string(), partition: partition.partition, wanted, low, high })
-            }
-            Start::At(wanted) => Ok(Some(wanted)),
-            Start::Beginning | Start::Held => Ok(Some(low)),
-        }
-    };
-    let places: Vec<Result<Option<i64>, LogError>> = wanted.iter().map(place).collect();
-    // that a broker is away is nobody's own trouble
-    match places.iter().find_map(|place| place.as_ref().err().filter(|error| error.topic().is_none())) {
-        Some(error) => Err(error.clone()),
-        None => Ok(places),
-    }
-}
-
-/// One end of each partition, by one question to each broker.
-fn ends(consumer: &BaseConsumer<Context>, asked: &[&Partition], which: Offset) -> Result<Vec<Result<i64, LogError>>, LogError> {
-    let Some(first) = asked.first() else { return Ok(Vec::new()) };
-    let mut list = TopicPartitionList::new();
-    for partition in asked {
-        // the question for a time, where these two stand for the ends
-        let added = list.add_partition_offset(&partition.topic, partition.partition, which);
-        added.map_err(|error| failed(&error, &partition.topic))?;
-    }
-    let answers = consumer.offsets_for_times(list, ASK).map_err(|error| failed(&error, &first.topic))?;
-    let answer = |partition: &&Partition| {
-        let found = answers.find_partition(&partition.topic, partition.partition).ok_or(LogError::Stopped)?;
-        found.error().map_err(|error| failed(&error, &partition.topic))?;
-        match found.offset() {
-            Offset::Offset(offset) => Ok(offset),
-            _ => Err(LogError::of_code(Doing::ReadEnds, None, Code::OffsetNotAvailable)),
-        }
-    };
-    Ok(asked.iter().map(answer).collect())
-}
-
-fn failed(error: &KafkaError, topic: &str) -> LogError {
-    error.rdkafka_error_code().map_or(LogError::Stopped, |code| LogError::of_code(Doing::ReadEnds, Some(topic), code))
 }
