@@ -4,7 +4,7 @@
 //! status 0 yes or done, 1 no, 2 the command or the file is wrong, 130 cut short by a second SIGINT.
 //! Will not: decide anything. What a command does is in `preflight` and `pipeline`.
 //!
-//! To add a command: a file here with its `Options` (`clap::Args`) and `run`, a variant of [`Command`], a line in `dispatch`.
+//! To add a command: a file here with its `Options` (`clap::Args`) and `run`, a variant of `Command`, a line in `dispatch`.
 
 mod amount;
 mod apply;

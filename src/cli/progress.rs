@@ -14,14 +14,16 @@ const SHOWN: usize = 3;
 /// Shows what the daemon sees of itself, until the process ends.
 pub(super) async fn show(mut seen: watch::Receiver<Status>) {
     let mut rates = Rates::default();
-    let mut said: Option<Instant> = None;
+    let mut said = Instant::now();
     while seen.changed().await.is_ok() {
         let status = seen.borrow_and_update().clone();
         rates.note(Instant::now(), &status);
         if terminal::is_there() {
             terminal::stand(lines(&status, &rates));
-        } else if status.phase == Some(Phase::Copy) && said.is_none_or(|at| at.elapsed() >= PLAIN) {
-            said = Some(Instant::now());
+        } else if status.phase != Some(Phase::Copy) {
+            said = Instant::now(); // a copy that is over soon needs no line
+        } else if said.elapsed() >= PLAIN {
+            said = Instant::now();
             tracing::info!("copying: {}", sum(&status, &rates));
         }
     }
@@ -47,19 +49,22 @@ struct Rates {
 }
 
 impl Rates {
-    /// Smoothed a little: a figure that jumps each second cannot be read.
     fn note(&mut self, now: Instant, status: &Status) {
         let rows = copying(status).map(|table| table.rows_copied).sum();
         let changes = status.tables.iter().map(changes).sum();
         if let Some((then, rows_then, changes_then)) = self.last {
             let seconds = now.duration_since(then).as_secs_f64().max(0.001);
             let rate = |to: u64, from: u64| amount::float(to.saturating_sub(from)) / seconds;
-            let smooth = |old: f64, new: f64| if old > 0.0 { 0.7 * old + 0.3 * new } else { new };
             self.rows = smooth(self.rows, rate(rows, rows_then));
             self.changes = rate(changes, changes_then);
         }
         self.last = Some((now, rows, changes));
     }
+}
+
+/// A figure that jumps each second cannot be read.
+fn smooth(old: f64, new: f64) -> f64 {
+    if old > 0.0 { 0.7 * old + 0.3 * new } else { new }
 }
 
 fn changes(table: &Table) -> u64 {
@@ -174,7 +179,7 @@ mod tests {
     fn following_is_one_line() {
         let mut status = Status { streaming: Some(true), phase: Some(Phase::Follow), ..Status::default() };
         status.lag.end_to_end_ms.now = Some(0.0);
-        status.lag.end_to_end_ms.p99 = Some(4.25);
+        status.lag.end_to_end_ms.p99 = Some(4.3);
         let lines = lines(&status, &Rates { changes: 1500.0, ..Rates::default() });
         assert_eq!(lines, ["following: 1.5 k changes/s, lag now 0 ms, p99 of the last minute 4.3 ms"]);
     }

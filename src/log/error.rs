@@ -108,7 +108,9 @@ impl LogError {
     pub(super) fn of_code(doing: Doing, topic: Option<&str>, code: Code) -> Self {
         let owned = topic.map(str::to_owned);
         match (code, topic) {
-            (Code::UnknownTopicOrPartition | Code::UnknownTopic, Some(topic)) => Self::NoTopic { topic: topic.to_owned() },
+            (Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition, Some(topic)) => {
+                Self::NoTopic { topic: topic.to_owned() }
+            }
             (code, _) if is_denied(code) => Self::Denied { doing, topic: owned, code, reason: None },
             (code, _) if is_away(code) => Self::Away { doing, code, reason: None },
             (code, _) => Self::Refused { doing, topic: owned, code, reason: None },

@@ -5,6 +5,7 @@ use crate::apply::Item;
 use crate::change::{EndLsn, Position, TableName};
 use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ pub struct HaltedTable {
 }
 
 /// Shared by the tasks of a run.
+#[derive(Default)]
 pub struct Board {
     progress: watch::Sender<Progress>,
     halted: Mutex<BTreeMap<TableName, HaltedTable>>,
@@ -34,6 +36,8 @@ pub struct Board {
     /// Sessions of ours that somebody else's lock may hold up.
     busy: Mutex<Vec<Weak<Busy>>>,
     stream: Mutex<Stream>,
+    /// Halves of ours that read it, or the log.
+    readers: AtomicUsize,
 }
 
 /// Whether the source's stream is read.
@@ -46,24 +50,15 @@ pub enum Stream {
     EndedAt(Instant),
 }
 
-impl Default for Board {
-    fn default() -> Self {
-        Self {
-            progress: watch::Sender::default(),
-            halted: Mutex::default(),
-            waiting: Mutex::default(),
-            busy: Mutex::default(),
-            stream: Mutex::default(),
-        }
-    }
-}
-
 /// While it lives, the source's stream is read.
 pub struct Streaming(Arc<Board>);
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        *lock(&self.0.stream) = Stream::EndedAt(Instant::now());
+        let mut stream = lock(&self.0.stream);
+        if self.0.readers.fetch_sub(1, Relaxed) == 1 {
+            *stream = Stream::EndedAt(Instant::now());
+        }
     }
 }
 
@@ -97,9 +92,11 @@ impl Board {
         };
     }
 
-    /// The source's stream is read now, until the guard goes.
+    /// The source's stream (of `apply` alone: the log) is read now, until the guard goes.
     pub fn streams(self: &Arc<Self>) -> Streaming {
-        *lock(&self.stream) = Stream::Read;
+        let mut stream = lock(&self.stream);
+        self.readers.fetch_add(1, Relaxed);
+        *stream = Stream::Read;
         Streaming(Arc::clone(self))
     }
 

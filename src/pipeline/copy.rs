@@ -101,6 +101,7 @@ impl Copier {
         if self.connector.target.triggers == Triggers::Off {
             target.batch_execute("SET session_replication_role = replica").await.map_err(refused)?;
         }
+        target.batch_execute(super::run::DURABLE).await.map_err(refused)?;
         target.batch_execute("BEGIN").await.map_err(refused)?;
         let into = quote::table(&plan.target);
         let filled = format!("SELECT EXISTS (SELECT FROM {into})");

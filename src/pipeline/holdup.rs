@@ -1,9 +1,11 @@
 //! Who holds us up: a lock that a session of ours waits for, or the open transactions that a new slot waits for. Said on the board
 //! while it lasts.
 
+mod words;
+
 use super::board::Board;
 use super::{PipelineError, Tasks, session};
-use crate::catalog::{self, Blocker, Holder, LockHolder};
+use crate::catalog::{self, Blocker, LockHolder};
 use crate::config::Connector;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -96,7 +98,7 @@ impl Watch {
                 };
                 match asking.holders(&self.connector, &busy).await {
                     Ok(holders) if holders.is_empty() || !busy.for_long() => {}
-                    Ok(holders) => held.push((name(&busy, &holders), words(busy.side, &holders))),
+                    Ok(holders) => held.push((name(&busy, &holders), words::lock(busy.side, &holders))),
                     Err(error) => tracing::debug!(error = %super::chain(&error), "cannot see who holds a lock"),
                 }
             }
@@ -164,28 +166,6 @@ fn name(busy: &Busy, holders: &[LockHolder]) -> String {
     busy.who.clone().or_else(table).unwrap_or_else(|| busy.side.word().to_owned())
 }
 
-fn words(side: Side, holders: &[LockHolder]) -> String {
-    let side = side.word();
-    let Some(holder) = holders.first() else { return String::new() };
-    let more = match holders.len() {
-        1 => String::new(),
-        count => format!(" (and {} more)", count - 1),
-    };
-    let lock = holder.table.as_ref().map_or_else(|| "a lock that we need".to_owned(), |table| format!("a lock on {table}"));
-    let Some(pid) = holder.pid else {
-        return format!("a prepared transaction of the {side} holds {lock}{more}; hint: see pg_prepared_xacts there");
-    };
-    let facts = facts(holder.application.as_deref(), holder.state.as_deref(), holder.age);
-    format!("{side} pid {pid}{facts} holds {lock}{more}; hint: on the {side}, SELECT pg_terminate_backend({pid})")
-}
-
-/// ` (psql, idle in transaction, since 5 s)`, as far as the role may see.
-fn facts(application: Option<&str>, state: Option<&str>, age: Option<Duration>) -> String {
-    let age = age.map(|age| format!("since {} s", age.as_secs()));
-    let parts: Vec<&str> = [application, state, age.as_deref()].into_iter().flatten().collect();
-    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
-}
-
 /// Waits for the making of a slot, and says whom it waits for: every transaction that has an xid must end first.
 pub async fn slot_made<T>(board: &Board, who: &str, source: &Client, making: impl Future<Output = T>) -> T {
     let mut said = Said { board, who: BTreeSet::new() };
@@ -201,72 +181,6 @@ pub async fn slot_made<T>(board: &Board, who: &str, source: &Client, making: imp
         // those that began after us are none of our worry, as far as we may see when they began
         let older: Vec<Blocker> =
             blockers.into_iter().filter(|blocker| blocker.age.is_none_or(|age| age > begun.elapsed())).collect();
-        said.now(vec![(who.to_owned(), slot_words(&older))]);
-    }
-}
-
-fn slot_words(blockers: &[Blocker]) -> String {
-    let Some(blocker) = blockers.first() else {
-        return "the slot to be made: the source's open transactions have to end first".to_owned();
-    };
-    let more = match blockers.len() {
-        1 => String::new(),
-        count => format!(" (and {} more)", count - 1),
-    };
-    let xid = &blocker.xid;
-    match &blocker.holder {
-        Holder::Session { pid, application } => {
-            let facts = facts(application.as_deref(), None, blocker.age);
-            format!(
-                "the slot to be made: source pid {pid}{facts} has transaction {xid} open{more}; \
-                 hint: end it, or on the source, SELECT pg_terminate_backend({pid})"
-            )
-        }
-        Holder::Prepared { gid, database } => {
-            let facts = facts(None, None, blocker.age);
-            format!(
-                "the slot to be made: the prepared transaction `{gid}`{facts} of database `{database}` is open{more}; \
-                 hint: COMMIT PREPARED or ROLLBACK PREPARED it there"
-            )
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::change::TableName;
-
-    #[test]
-    fn the_holder_is_named_as_far_as_it_may_be_seen() {
-        let seen = LockHolder {
-            pid: Some(123),
-            application: Some("psql".into()),
-            state: Some("idle in transaction".into()),
-            age: Some(Duration::from_secs(5)),
-            table: Some(TableName::new("public", "t")),
-        };
-        let hidden = LockHolder { pid: Some(7), application: None, state: None, age: None, table: None };
-        assert_eq!(
-            words(Side::Target, &[seen.clone(), hidden.clone()]),
-            "target pid 123 (psql, idle in transaction, since 5 s) holds a lock on public.t (and 1 more); \
-             hint: on the target, SELECT pg_terminate_backend(123)"
-        );
-        assert!(words(Side::Source, &[hidden]).starts_with("source pid 7 holds a lock that we need; hint"));
-        let prepared = LockHolder { pid: None, ..seen };
-        assert!(words(Side::Target, &[prepared]).starts_with("a prepared transaction of the target holds a lock on public.t;"));
-    }
-
-    #[test]
-    fn a_slot_waits_for_transactions() {
-        let age = Some(Duration::from_secs(30));
-        let session = Blocker { xid: "77".into(), holder: Holder::Session { pid: 5, application: Some("psql".into()) }, age };
-        let prepared = Holder::Prepared { gid: "g".into(), database: "d".into() };
-        let prepared = Blocker { xid: "78".into(), holder: prepared, age: None };
-        assert!(
-            slot_words(&[session, prepared.clone()])
-                .starts_with("the slot to be made: source pid 5 (psql, since 30 s) has transaction 77 open (and 1 more); hint")
-        );
-        assert!(slot_words(&[prepared]).contains("prepared transaction `g` of database `d` is open; hint: COMMIT PREPARED"));
+        said.now(vec![(who.to_owned(), words::slot(&older))]);
     }
 }

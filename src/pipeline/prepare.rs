@@ -19,6 +19,8 @@ use tokio_postgres::Client;
 /// What a start found and made.
 pub struct Prepared {
     pub record: ConnectorRecord,
+    /// Nothing was recorded of this connector before.
+    pub first: bool,
     pub facts: ServerFacts,
     pub slot: SlotName,
     pub publications: Vec<String>,
@@ -61,12 +63,17 @@ pub async fn prepare(
     let first = recorded.is_none();
     match &recorded {
         Some(record) => findings.extend(differences(connector, record, &facts, source).await?),
-        None => findings.extend(compiled.iter().filter_map(|one| one.plan.as_ref().err()).flatten().cloned()),
+        None => {
+            // the first start: everything that stands in the way, before anything is made
+            let skips = |finding: &Finding| copy == FirstCopy::Skip && finding.code == "table.target_not_empty";
+            findings = preflight::check(connector).await;
+            findings.retain(|finding| !skips(finding));
+        }
     }
     if !first {
         findings.extend(changed_rules(target, connector, &compiled).await?);
+        findings.extend(owned_by_others(target, connector, &compiled).await?);
     }
-    findings.extend(owned_by_others(target, connector, &compiled).await?);
     if findings.iter().any(Finding::is_error) {
         return Err(PipelineError::Findings(findings));
     }
@@ -77,7 +84,7 @@ pub async fn prepare(
     let publications = publish::ensure(connector, source, &compiled, &mut record).await?;
     store::connector::write(target, &record).await?;
     take_on(target, source, connector, &compiled, copy).await?;
-    let mut prepared = Prepared { record, facts, slot, publications, compiled, findings };
+    let mut prepared = Prepared { record, first, facts, slot, publications, compiled, findings };
     if connector.kafka().is_none() {
         ensure_slot(connector, (source, target), &mut prepared, board).await?;
     }

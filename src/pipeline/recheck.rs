@@ -36,7 +36,7 @@ impl Recheck {
             tokio::time::sleep(WATCH).await;
             rounds += 1;
             let halted = self.board.halted_tables();
-            let due = !halted.is_empty() && rounds * WATCH.as_secs() % EVERY.as_secs() == 0;
+            let due = !halted.is_empty() && (rounds * WATCH.as_secs()).is_multiple_of(EVERY.as_secs());
             match self.watch_inserts().await.and(if due { self.try_again(&halted).await } else { Ok(false) }) {
                 Ok(true) => {
                     self.signal.send(()).await.ok();

@@ -2,10 +2,14 @@
 
 use super::PipelineError;
 use crate::config::Connector;
+use crate::log::kafka::Admin;
 use crate::source::{self, SlotName};
 use crate::store::connector::ConnectorRecord;
 use crate::store::{self, table_state};
+use std::time::Duration;
 use tokio_postgres::Client;
+
+const BROKER_LIMIT: Duration = Duration::from_secs(20);
 
 /// What `drop` will do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -83,6 +87,9 @@ pub async fn remove(connector: &Connector, source: &Client, target: &Client, rem
     for name in &removal.publications {
         let dropped = source.batch_execute(&source::publication::drop_sql(name)).await;
         dropped.map_err(|source| PipelineError::Query { side: "source", source })?;
+    }
+    if let Some(kafka) = connector.kafka().filter(|_| !removal.topics.is_empty()) {
+        Admin::new(kafka)?.delete(&removal.topics, BROKER_LIMIT).await?;
     }
     if store::schema::exists(target).await? {
         store::connector::delete(target, &connector.name).await?;

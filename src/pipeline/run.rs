@@ -26,6 +26,9 @@ use tokio_postgres::Client;
 
 /// Bytes of read buffers on their way: pending, queued and at work.
 const READ_BUDGET: usize = 24 << 20;
+/// A commit that the slot is confirmed by must be on the target's disk, whatever its default: else a crash of the target loses what
+/// the source has already forgotten.
+pub(super) const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
 /// A stop waits so long for the open target transaction.
 const LAST_WORDS: Duration = Duration::from_secs(8);
 
@@ -167,6 +170,7 @@ impl Life {
         let mut session = Session::new(target);
         session.prepare_control(checkpoint::MOVE_LOCAL).await?;
         let triggers_fire = self.connector.target.triggers == Triggers::Fire;
+        session.frame(DURABLE).await?;
         session.frame("SET lock_timeout = '10s'").await?;
         if !triggers_fire {
             session.frame("SET session_replication_role = replica").await?;
@@ -385,7 +389,13 @@ impl Retry {
             *self = Self::default();
         }
         let text = super::chain(error);
-        tracing::warn!(error = %text, "trying again in {:.1} s", self.0.as_secs_f64());
+        let after = format!("trying again in {:.1} s", self.0.as_secs_f64());
+        if self.0 == Self::default().0 {
+            // one hiccup is no news yet
+            tracing::info!(error = %text, "{after}");
+        } else {
+            tracing::warn!(error = %text, "{after}");
+        }
         board.waits("retry", Some(text));
         let stopped = tokio::select! {
             () = stopped(stop) => true,

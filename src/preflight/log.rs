@@ -71,7 +71,11 @@ pub(super) fn topics(survey: &Survey<'_>) -> Vec<Finding> {
     findings
 }
 
+/// `None` once the count is pinned, for then each start holds it against the pinned one.
 fn wanted(survey: &Survey<'_>, kafka: &Kafka, broker: &Broker, topic: &str) -> Option<i32> {
+    if survey.target.as_ref().is_some_and(|target| target.record.is_some()) {
+        return None;
+    }
     let table = broker.names.as_ref().ok()?.iter().find(|(_, name)| *name == topic)?.0;
     let plans = survey.compiled.iter().filter_map(|one| one.plan.as_ref().ok()).filter(|plan| &plan.source == table);
     plans.map(|plan| partitions(plan, kafka)).min()

@@ -8,7 +8,7 @@
 //! connection. `source.*` and `publication.*` are cured on the source, `target.*` and `table.target_*` on the target.
 //! Will not: make anything, nor decide whether to go on.
 //!
-//! To add a check: a function `fn(&Survey) -> Vec<Finding>` in its theme's file, a line in [`CHECKS`]; if it needs a fact that is
+//! To add a check: a function `fn(&Survey) -> Vec<Finding>` in its theme's file, a line in `CHECKS`; if it needs a fact that is
 //! not there, a field in `survey` and its query in `catalog`; a test that breaks it in `tests/it/preflight.rs`.
 
 mod access;

@@ -127,7 +127,7 @@ fn grant_replication(server: &Server) -> String {
 pub(super) fn slot(survey: &Survey<'_>) -> Vec<Finding> {
     let Some(source) = &survey.source else { return Vec::new() };
     let name = survey.connector.slot();
-    let recorded = survey.target.as_ref().is_some_and(|target| target.record.is_some());
+    let recorded = survey.target.as_ref().is_some_and(|target| target.started);
     let Some(slot) = &source.slot else {
         let what = format!("the slot `{name}` is gone, and with it the changes since the last commit that was applied");
         return recorded.then(|| Finding::error("source.slot_lost", "source", what).hint(START_ANEW)).into_iter().collect();
@@ -191,8 +191,9 @@ pub(super) fn room(survey: &Survey<'_>) -> Vec<Finding> {
         findings.push(finding.sql(more_slots(source)));
     }
     let senders = wal.max_wal_senders.saturating_sub(wal.wal_senders_used);
+    let running = source.slot.as_ref().is_some_and(|slot| slot.active_pid.is_some());
     // The probe's own is gone again, or not yet counted.
-    if senders < 2 && !matches!(&source.replication, Err(error) if error.sqlstate() == Some("53300")) {
+    if senders < if running { 1 } else { 2 } && !matches!(&source.replication, Err(error) if error.sqlstate() == Some("53300")) {
         findings.push(no_sender(source));
     }
     findings

@@ -66,6 +66,8 @@ pub struct Target {
     pub triggers_off: Result<(), SqlError>,
     /// What this connector recorded when it first started.
     pub record: Option<ConnectorRecord>,
+    /// It has a checkpoint: its slot was made, and is to be there.
+    pub started: bool,
     /// Target tables that this connector has taken on.
     pub recorded: BTreeSet<TableName>,
     /// Target tables that another connector writes to.
@@ -244,12 +246,14 @@ async fn look_at_target(connector: &Connector, client: &mut Client, rules: &[Rul
         triggers_off: triggers_off(connector, client).await?,
         access,
         record: None,
+        started: false,
         recorded: BTreeSet::new(),
         others: BTreeMap::new(),
         waiting: Vec::new(),
     };
     if target.own_schema == (OwnSchema::There { usable: true }) && store::schema::exists(client).await? {
         target.record = store::connector::read(client, &connector.name).await?;
+        target.started = !store::checkpoint::read(client, &connector.name).await?.is_empty();
         target.waiting = store::checkpoint::waiting(client, &connector.name).await?;
         target.recorded = table_state::read(client, &connector.name).await?.into_iter().map(|state| state.target).collect();
         for name in names {

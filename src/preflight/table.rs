@@ -175,7 +175,7 @@ pub(super) fn targets(survey: &Survey<'_>) -> Vec<Finding> {
         findings.push(Finding::error("table.owned", name.to_string(), what).hint(hint));
     }
     for name in target.filled.difference(&target.recorded).filter(|name| !target.others.contains_key(name)) {
-        let what = "it holds rows already, with which those of the copy would mix";
+        let what = "it is not empty: the rows that it holds would mix with those of the copy";
         let hint =
             format!("empty it: TRUNCATE {}; or, if they are the source's own, `tablelift run --no-copy`", quote::table(name));
         findings.push(Finding::error("table.target_not_empty", name.to_string(), what).hint(hint));

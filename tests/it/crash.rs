@@ -13,7 +13,7 @@ fn expect_outages(w: &World) {
 
 /// Kills and starts the daemon over and over, at moments that differ from run to run.
 async fn kill_over_and_over(w: &World, load: &Load, times: u32) {
-    for round in 0..times {
+    for _ in 0..times {
         let d = Daemon::run(w);
         let (before, moment) = (load.committed(), u64::from(crate::support::servers::rand_seed() as u32 % 900));
         // Some die while they start, some in the middle of the stream.
@@ -21,7 +21,6 @@ async fn kill_over_and_over(w: &World, load: &Load, times: u32) {
         eventually("the moment", PATIENCE, async || start.elapsed() > Duration::from_millis(moment) && load.committed() > before)
             .await;
         d.kill9();
-        eprintln!("round {round}: killed after {moment} ms");
     }
 }
 

@@ -1,6 +1,6 @@
 //! `check` and `plan` against real servers: each thing that can be wrong is made wrong, and found with its cure.
 
-use crate::support::{Cluster, Db, Log, Output, World};
+use crate::support::{Cluster, Db, Log, Output, PATIENCE, World, eventually};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -383,6 +383,35 @@ async fn a_missing_target_table_is_proposed_and_the_proposal_does() {
 }
 
 #[tokio::test]
+async fn hostile_names_and_odd_shapes() {
+    let w = World::new("hostile-check").await;
+    let wide: Vec<String> = (0..1599).map(|at| format!("c{at} int")).collect();
+    w.source
+        .batch(&format!(
+            "create schema \"s.1\"; create table \"s.1\".\"t\"\"; drop table x; --\" (\"id'\" bigserial primary key, \"src\" text, \"a\\b\" int,
+                \"select\" varchar(3) not null, \"\"\"\" jsonb);
+             create table \"s.1\".empty (); alter table \"s.1\".empty replica identity full;
+             create table \"s.1\".\"{}\" (id int primary key, {})",
+            "ü".repeat(31),
+            wide.join(", ")
+        ))
+        .await;
+    w.connector("[[table]]\nsource = '\"s.1\".*'\ntarget = '\"s.1\".*'");
+    let found = check(&w).await;
+    assert_eq!(found.errors(), ["table.target_missing"; 3], "{:#?}", found.0);
+    let ddl = found.0.iter().filter(|finding| finding["code"] == "table.target_missing");
+    let ddl: Vec<&str> = ddl.map(|finding| finding["remedy"]["text"].as_str().unwrap()).collect();
+    w.target.batch(&ddl.concat().replace("CREATE SCHEMA", "CREATE SCHEMA IF NOT EXISTS")).await;
+    assert_eq!(check(&w).await.errors(), [""; 0]);
+    let plan = w.cli("plan", &["--json"]).await.assert_code(0).json();
+    assert_eq!(plan["tables"].as_array().unwrap().len(), 3);
+    w.source.batch(plan["publications"][0]["sql"].as_str().unwrap()).await;
+    assert_eq!(w.source.text("select count(*) from pg_publication_rel").await, "3");
+    assert_eq!(plan["setval"].as_array().unwrap().len(), 1);
+    assert_eq!(check(&w).await.errors(), [""; 0]);
+}
+
+#[tokio::test]
 async fn entries_against_each_other() {
     let w = World::new("entries").await;
     w.both("create table a (id int primary key); create table b (id int primary key)").await;
@@ -430,6 +459,51 @@ async fn topics_that_would_lose_events() {
     *w.brokers.lock().unwrap() = "127.0.0.1:1".into();
     w.connector(entries);
     assert_eq!(check(&w).await.errors(), ["log.unreachable"]);
+}
+
+/// A pooler in transaction mode before a test's databases. `None` where there is no PgBouncer: then this is not tested.
+async fn pgbouncer(w: &World, mode: &str) -> Option<u16> {
+    let program =
+        ["/usr/sbin/pgbouncer", "/usr/local/bin/pgbouncer"].into_iter().find(|path| std::path::Path::new(path).exists())?;
+    let (dir, port) =
+        (crate::support::servers::run_dir().join(format!("{}-{mode}", w.name)), crate::support::servers::free_port());
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let at = dir.display();
+    let database = |db: &Db| format!("{0} = host=127.0.0.1 port={1} dbname={0}\n", db.name, db.port);
+    // The run's watchdog ends what has its pid in such a file.
+    let ini = format!(
+        "[databases]\n{}{}[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = trust\nauth_file = {at}/users\n\
+         pool_mode = {mode}\nlogfile = {at}/log\npidfile = {at}/pid\nunix_socket_dir =\n",
+        database(&w.source),
+        database(&w.target)
+    );
+    std::fs::write(dir.join("users"), "\"postgres\" \"\"\n").unwrap();
+    std::fs::write(dir.join("pgbouncer.ini"), ini).unwrap();
+    let script = format!(". tests/servers/env.sh; as_server {program} -q -d {at}/pgbouncer.ini");
+    let started = std::process::Command::new("bash").args(["-c", &script]).current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(started.unwrap().success());
+    eventually("the pooler answers", PATIENCE, async || Db::new(port, &w.source.name).try_session().await.is_ok()).await;
+    Some(port)
+}
+
+#[tokio::test]
+async fn a_pooler_by_transaction_is_seen_on_either_side() {
+    let w = World::new("pooled").await;
+    w.both("create table t (id int primary key)").await;
+    let Some(port) = pgbouncer(&w, "transaction").await else { return };
+    *w.target_url.lock().unwrap() = w.target.url_through(port);
+    w.connector("[[table]]\nsource = 'public.t'");
+    assert_eq!(check(&w).await.errors(), ["target.pooler"]);
+    *w.source_url.lock().unwrap() = w.source.url_through(port);
+    *w.target_url.lock().unwrap() = w.target.url();
+    w.connector("[[table]]\nsource = 'public.t'");
+    assert_eq!(check(&w).await.errors(), ["source.pooler"]);
+    let port = pgbouncer(&w, "session").await.unwrap();
+    *w.target_url.lock().unwrap() = w.target.url_through(port);
+    *w.source_url.lock().unwrap() = w.source.url();
+    w.connector("[[table]]\nsource = 'public.t'");
+    assert_eq!(check(&w).await.errors(), [""; 0]);
 }
 
 #[tokio::test]

@@ -130,7 +130,8 @@ async fn metrics_are_the_interface() {
     w.settle().await;
     eventually("the gauges are set", PATIENCE, async || {
         let (_, text) = w.get("/metrics").await.unwrap();
-        text.contains("tablelift_consistent") && text.contains("tablelift_up{") && text.contains("tablelift_rows_copied_total")
+        text.contains(&format!("tablelift_consistent{{connector=\"{}\"}} 1", w.name))
+            && text.contains("tablelift_slot_retained_bytes{")
     })
     .await;
     let (code, text) = w.get("/metrics").await.unwrap();
@@ -155,7 +156,7 @@ async fn metrics_are_the_interface() {
     ] {
         assert!(text.contains(&series), "no `{series}` in\n{text}");
     }
-    for later in ["letters", "rereads", "slo"] {
+    for later in ["letters_", "rereads_", "slo_"] {
         assert!(!text.contains(&format!("tablelift_{later}")), "`{later}` is not there yet");
     }
     assert_eq!(w.get("/healthz").await, Some((200, "ok\n".to_owned())));
@@ -213,7 +214,12 @@ async fn a_target_that_is_away() {
     // the command cannot ask the target either: the daemon knows what it saw last
     let said = w.cli("status", &["--json"]).await.assert_code(0).json();
     assert!(said["target"]["error"].is_string() && is(&said, "/tables/0/state", "follow"), "{said:#}");
-    assert!(said["streaming"] == false && said["waiting_for"].is_string(), "{said:#}");
+    w.source.batch("insert into t values (1)").await;
+    eventually("it says what it waits for", PATIENCE, async || {
+        let said = w.status().await;
+        said["streaming"] == false && holds(&said, "/waiting_for", "cannot reach the target")
+    })
+    .await;
     eventually("the lag grows", PATIENCE, async || {
         w.status().await["lag"]["end_to_end_ms"]["now"].as_f64().is_some_and(|now| now > 1000.0)
     })

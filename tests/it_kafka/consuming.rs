@@ -148,20 +148,19 @@ async fn a_topic_made_again_in_mid_reading_gives_nothing_of_the_new_one() {
     Admin::new(&kafka).unwrap().delete(std::slice::from_ref(&topic), PATIENCE).await.unwrap();
     // refilled past our place
     filled(&kafka, "t", 1, 300).await;
-    let (start, mut seen) = (Instant::now(), Vec::new());
-    while start.elapsed() < Duration::from_secs(10) {
-        match tokio::time::timeout(Duration::from_secs(1), consumer.next()).await {
-            Err(_) => {}
-            Ok(Ok(Delivery::Assigned(assignment))) => {
-                let starts: Vec<_> = assignment.partitions.iter().cloned().map(|partition| (partition, Start::At(100))).collect();
-                seen.push(format!("assigned {}", starts.len()));
-                consumer.start(assignment, starts);
+    let (start, mut faults) = (Instant::now(), Vec::new());
+    while start.elapsed() < Duration::from_secs(5) {
+        match tokio::time::timeout(Duration::from_secs(1), consumer.next()).await.map(Result::unwrap) {
+            Err(_) | Ok(Delivery::Revoked(_)) => {}
+            Ok(Delivery::Assigned(assignment)) => {
+                let all = assignment.partitions.clone();
+                consumer.start(assignment, all.into_iter().map(|partition| (partition, Start::At(100))));
             }
-            Ok(Ok(other)) => seen.push(format!("{other:?}")),
-            Ok(Err(error)) => seen.push(format!("ended: {error}")),
+            Ok(Delivery::Fault(fault)) => faults.push(fault),
+            Ok(Delivery::Batch(batch)) => panic!("{batch:?} is of another log"),
         }
     }
-    println!("{seen:#?}");
+    assert!(matches!(faults[..], [LogError::Gap { wanted: 100, .. } | LogError::NoTopic { .. }, ..]), "{faults:?}");
     consumer.close().await;
 }
 
@@ -335,5 +334,75 @@ async fn a_broker_that_goes_and_comes_is_waited_for() {
         }
     }
     assert_eq!(consumer.trouble().await, None);
+    consumer.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_takes_its_time_starts_what_is_its_own_by_then() {
+    let kafka = kafka(&Broker::shared(), "hesitant");
+    let topic = filled(&kafka, "t", 4, 400).await;
+    let mut first = Consumer::join(&kafka, "hesitant", std::slice::from_ref(&topic), 4).unwrap();
+    let early = assigned(&mut first).await;
+    assert_eq!(early.partitions.len(), 4);
+    let mut second = Consumer::join(&kafka, "hesitant", std::slice::from_ref(&topic), 4).unwrap();
+    // the group is of two now, and waits for the first to let go
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let partitions = early.partitions.clone();
+    first.start(early, partitions.into_iter().map(|partition| (partition, Start::Beginning)));
+    let (mut seen, start) = (BTreeMap::new(), Instant::now());
+    while seen.values().sum::<usize>() < 400 {
+        assert!(start.elapsed() < PATIENCE, "{seen:?}");
+        let (member, delivery) = tokio::select! {
+            delivery = first.next() => (&mut first, delivery.unwrap()),
+            delivery = second.next() => (&mut second, delivery.unwrap()),
+        };
+        match delivery {
+            Delivery::Assigned(assignment) => {
+                assert_eq!(assignment.partitions.len(), 2);
+                let all = assignment.partitions.clone();
+                member.start(assignment, all.into_iter().map(|partition| (partition, Start::Beginning)));
+            }
+            // the second time counts: a worker starts from its checkpoint
+            Delivery::Batch(batch) if batch.messages().next().unwrap().offset == 0 => {
+                seen.insert(batch.partition(), batch.len());
+            }
+            Delivery::Batch(batch) => *seen.entry(batch.partition()).or_default() += batch.len(),
+            Delivery::Revoked(_) => seen.clear(),
+            Delivery::Fault(fault) => panic!("{fault}"),
+        }
+    }
+    first.close().await;
+    second.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_not_there_holds_up_neither_joining_nor_leaving() {
+    let broker = Broker::reserved("later");
+    let kafka = kafka(&broker.address(), "later");
+    let mut consumer = Consumer::join(&kafka, "later", &["later.public.t".to_owned()], 1).unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(1), consumer.next()).await.is_err());
+    assert!(matches!(consumer.trouble().await, Some(LogError::Away { reason: Some(_), .. })));
+    let start = Instant::now();
+    consumer.close().await;
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    let mut consumer = Consumer::join(&kafka, "later", &["later.public.t".to_owned()], 1).unwrap();
+    let broker = tokio::task::spawn_blocking(move || {
+        broker.start_again();
+        broker
+    });
+    let _broker = broker.await.unwrap();
+    // the topic comes last of all, and is told missing until then
+    filled(&kafka, "t", 1, 3).await;
+    loop {
+        match next(&mut consumer).await {
+            Delivery::Batch(batch) => break assert_eq!(batch.len(), 3),
+            Delivery::Assigned(assignment) => {
+                let all = assignment.partitions.clone();
+                consumer.start(assignment, all.into_iter().map(|partition| (partition, Start::At(0))));
+            }
+            Delivery::Fault(LogError::NoTopic { .. }) | Delivery::Revoked(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
     consumer.close().await;
 }

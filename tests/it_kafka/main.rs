@@ -1,6 +1,7 @@
 //! The Kafka room against real brokers: one for all tests, and own ones for tests that take theirs away.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(clippy::print_stdout, reason = "figures of an attack, shown by --nocapture")]
 
 mod broker;
 mod consuming;

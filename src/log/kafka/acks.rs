@@ -109,7 +109,7 @@ impl<T> Acks<T> {
                 break;
             }
             // looked at after the front: what was acknowledged before the failure counts
-            if let Some(failure) = self.producer.failure() {
+            if let Some(failure) = self.producer.death().await {
                 return Err(failure);
             }
             self.news.notified().await;

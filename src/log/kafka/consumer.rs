@@ -2,8 +2,9 @@
 //! owner is busy with.
 
 use super::batch::Batch;
+use super::group::Context;
 use super::settings::{Role, client, settings_error};
-use super::worker::{Context, Order, Worker};
+use super::worker::{Order, Worker};
 use crate::config::Kafka;
 use crate::log::LogError;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};

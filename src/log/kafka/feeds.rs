@@ -4,7 +4,7 @@
 use super::batch::Batch;
 use super::consumer::Partition;
 use super::credit::Credit;
-use super::worker::Context;
+use super::group::Context;
 use crate::fate::Fate;
 use crate::log::{Doing, LogError};
 use rdkafka::consumer::BaseConsumer;
@@ -18,7 +18,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 /// What may lie between this thread and the owner, in bytes, all partitions together.
-const DELIVERED: usize = 8 << 20;
+const DELIVERED: usize = 4 << 20;
 /// The least of it that one partition has.
 const LEAST: usize = 64 << 10;
 /// A batch is closed behind the message that reaches this size, in bytes.

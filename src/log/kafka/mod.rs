@@ -12,12 +12,15 @@
 mod acks;
 mod admin;
 mod batch;
+mod board;
 mod consumer;
 mod context;
 mod control;
 mod credit;
 mod ends;
 mod feeds;
+mod group;
+mod place;
 mod producer;
 mod reader;
 mod settings;

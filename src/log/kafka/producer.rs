@@ -3,6 +3,7 @@
 //! A failure ends it. librdkafka would otherwise go on behind an event that the broker refused, and the cured table would come back to a place that
 //! apply has already passed. So one failed event fails everything that was not acknowledged, and the owner starts again from its record.
 
+use super::board::Board;
 use super::context::Trouble;
 use super::settings::{Role, client, settings_error};
 use super::{AckGroup, Acks, Ends};
@@ -15,13 +16,14 @@ use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{ClientContext, client::Client};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// How long a full queue is left to drain before the next try.
 const FULL: Duration = Duration::from_millis(1);
+/// How often and how long the cause of a failure is waited for.
+const CAUSE_LOOKS: u32 = 50;
+const CAUSE_LOOK: Duration = Duration::from_millis(20);
 /// A partition's ends are asked for by whoever waits for nothing else.
 const ASK: Duration = Duration::from_secs(10);
 
@@ -58,7 +60,7 @@ impl Producer {
         (key, value): (Option<&[u8]>, Option<&[u8]>),
         headers: impl FnOnce() -> OwnedHeaders,
     ) -> Result<(), LogError> {
-        if let Some(failure) = self.failure() {
+        if let Some(failure) = self.death().await {
             return Err(failure);
         }
         let mut record =
@@ -74,7 +76,7 @@ impl Producer {
                 }
                 Err((error, _)) => {
                     group.settle();
-                    return Err(self.failure().unwrap_or_else(|| refusal(&error, topic, partition)));
+                    return Err(self.death().await.unwrap_or_else(|| refusal(&error, topic, partition)));
                 }
             }
         }
@@ -82,7 +84,20 @@ impl Producer {
 
     /// Why this producer is dead. Stays what it is.
     pub fn failure(&self) -> Option<LogError> {
-        self.board().failure.get().cloned()
+        self.board().failure()
+    }
+
+    /// The same, for one who can wait for the cause: the events that die of it may be heard of before the one that caused it.
+    pub(super) async fn death(&self) -> Option<LogError> {
+        let code = self.board().dying()?;
+        for _ in 0..CAUSE_LOOKS {
+            if let Some(failure) = self.failure() {
+                return Some(failure);
+            }
+            tokio::time::sleep(CAUSE_LOOK).await;
+        }
+        self.board().fail(LogError::Producer { code });
+        self.failure()
     }
 
     /// Events that are not yet acknowledged.
@@ -143,89 +158,6 @@ fn refused(doing: Doing, error: &KafkaError, topic: &str, partition: i32) -> Log
     }
 }
 
-/// What the acknowledgements have told. Written by librdkafka's polling thread.
-pub(super) struct Board {
-    failure: OnceLock<LogError>,
-    acknowledged: Mutex<Acknowledged>,
-    listeners: Mutex<Vec<Weak<Notify>>>,
-}
-
-impl Board {
-    fn new(ends: &Ends) -> Self {
-        Self { failure: OnceLock::new(), acknowledged: Mutex::new(Acknowledged::new(ends)), listeners: Mutex::default() }
-    }
-
-    /// `news` is told of a failure.
-    pub fn tell(&self, news: &Arc<Notify>) {
-        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.retain(|listener| listener.strong_count() > 0);
-        listeners.push(Arc::downgrade(news));
-    }
-
-    fn fail(&self, failure: LogError) {
-        if self.failure.set(failure).is_ok() {
-            let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-            listeners.iter().filter_map(Weak::upgrade).for_each(|news| news.notify_one());
-        }
-    }
-
-    fn landed(&self, group: &AckGroup, topic: &str, partition: i32, offset: i64) {
-        let known = (offset >= 0).then_some(offset);
-        match self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).note(topic, partition, known) {
-            Ok(topic) => {
-                group.landed(&topic, partition, known);
-                group.settle();
-            }
-            Err(end) => self.fail(LogError::Rewound { topic: topic.to_owned(), partition, offset, end }),
-        }
-    }
-}
-
-/// Per partition the offset behind the last acknowledgement.
-struct Acknowledged {
-    topics: Vec<(Arc<str>, Vec<i64>)>,
-    index: HashMap<Arc<str>, usize>,
-    /// Where the last one was: they come in runs.
-    last: usize,
-}
-
-impl Acknowledged {
-    fn new(ends: &Ends) -> Self {
-        let mut new = Self { topics: Vec::new(), index: HashMap::new(), last: 0 };
-        for (topic, partition, end) in ends.iter().filter(|(_, _, end)| *end > 0) {
-            new.note(topic, partition, Some(end - 1)).expect("each partition comes once");
-        }
-        new
-    }
-
-    /// Notes an acknowledgement; the topic's shared name, or the end that it falls behind.
-    fn note(&mut self, topic: &str, partition: i32, offset: Option<i64>) -> Result<Arc<str>, i64> {
-        if self.topics.get(self.last).is_none_or(|(name, _)| **name != *topic) {
-            self.last = match self.index.get(topic) {
-                Some(at) => *at,
-                None => {
-                    let name: Arc<str> = Arc::from(topic);
-                    self.index.insert(Arc::clone(&name), self.topics.len());
-                    self.topics.push((name, Vec::new()));
-                    self.topics.len() - 1
-                }
-            };
-        }
-        let (name, ends) = &mut self.topics[self.last];
-        let at = usize::try_from(partition).expect("an acknowledged event has a partition");
-        if ends.len() <= at {
-            ends.resize(at + 1, 0);
-        }
-        if let Some(offset) = offset {
-            if offset < ends[at] {
-                return Err(ends[at]);
-            }
-            ends[at] = offset + 1;
-        }
-        Ok(Arc::clone(name))
-    }
-}
-
 /// What librdkafka calls.
 struct Context {
     board: Arc<Board>,
@@ -251,24 +183,9 @@ impl ProducerContext<NoCustomPartitioner> for Context {
                 self.trouble.clear();
                 self.board.landed(&group, message.topic(), message.partition(), message.offset());
             }
-            Err((error, message)) => self.board.fail(refusal(error, message.topic(), message.partition())),
+            Err((error, message)) => {
+                self.board.lost(error.rdkafka_error_code(), refusal(error, message.topic(), message.partition()));
+            }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_acknowledgement_below_the_last_one_is_seen() {
-        let mut ends = Ends::default();
-        ends.raise("a", 1, 10);
-        let mut acknowledged = Acknowledged::new(&ends);
-        assert_eq!(acknowledged.note("a", 1, Some(9)), Err(10));
-        assert_eq!(acknowledged.note("a", 0, Some(0)).as_deref(), Ok("a"));
-        assert_eq!(acknowledged.note("b", 3, None).as_deref(), Ok("b"));
-        assert_eq!(acknowledged.note("a", 1, Some(10)).as_deref(), Ok("a"));
-        assert_eq!(acknowledged.note("a", 1, Some(10)), Err(11));
     }
 }

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 
 /// How often the thread looks whether its owner is still there.
 const LOOK: Duration = Duration::from_millis(100);
-/// A question to the broker.
-const ASK: Duration = Duration::from_secs(5);
+/// A question to the broker. Asked again when nobody answers, so it is short.
+const ASK: Duration = Duration::from_secs(1);
 
 /// What was read. Messages without a key are left out.
 pub(super) enum Told {

@@ -53,9 +53,9 @@ pub(super) enum Role<'a> {
 /// The largest event in bytes, and what a topic of ours takes. Raising it costs memory on both sides.
 pub(super) const LARGEST_MESSAGE: usize = 16 << 20;
 /// How many messages the producer's queue holds. librdkafka keeps about 300 bytes beside each; its bytes are bounded by the largest message.
-const PRODUCER_MESSAGES: usize = 30_000;
-/// What librdkafka fetches ahead, in bytes, all partitions together.
-const PREFETCH: usize = 8 << 20;
+const PRODUCER_MESSAGES: usize = 16_000;
+/// What librdkafka fetches ahead in one request, in bytes, compressed. Unpacked it is about five times that, and as much again beside the messages.
+const PREFETCH: usize = 1 << 20;
 
 const ALL: &[(&str, &str)] = &[
     ("client.id", "tablelift"),
@@ -64,6 +64,8 @@ const ALL: &[(&str, &str)] = &[
     ("retry.backoff.ms", "50"),
     ("allow.auto.create.topics", "false"),
     ("log.connection.close", "false"),
+    // how long a topic that vanished may still come back
+    ("topic.metadata.propagation.max.ms", "10000"),
 ];
 
 const PRODUCER: &[(&str, &str)] = &[
@@ -73,9 +75,17 @@ const PRODUCER: &[(&str, &str)] = &[
     ("acks", "all"),
     ("message.timeout.ms", "0"),
     ("compression.codec", "lz4"),
-    // natural batching: an idle producer sends at once, a busy one while its requests are under way
+    // natural batching: an idle producer sends at once, a busy one fills the next batch while one is under way. With a broker that is far away,
+    // more than one under way (up to 5) moves more.
     ("linger.ms", "0"),
-    ("batch.size", "524288"),
+    ("max.in.flight", "1"),
+];
+
+/// Second names that librdkafka has for settings of ours: a person's must take the place of ours under either.
+const ALIASES: &[(&str, &str)] = &[
+    ("linger.ms", "queue.buffering.max.ms"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("compression.codec", "compression.type"),
 ];
 
 const READING: &[(&str, &str)] = &[
@@ -120,14 +130,20 @@ pub(super) fn client(kafka: &Kafka, role: Role<'_>) -> ClientConfig {
             config.set("group.id", group).set("enable.partition.eof", "true");
         }
         Role::Member { group, partitions } => {
-            let share = (PREFETCH / partitions.max(1)).clamp(64 << 10, 1 << 20);
+            // each partition has a queue of its own, and fetches when that holds less than its share
+            let share = (PREFETCH / partitions.max(1)).clamp(32 << 10, 256 << 10);
             set(&mut config, READING);
             set(&mut config, MEMBER);
             config.set("group.id", group).set("queued.max.messages.kbytes", (share >> 10).to_string());
-            config.set("fetch.message.max.bytes", share.to_string());
+            config.set("fetch.message.max.bytes", share.to_string()).set("fetch.max.bytes", PREFETCH.to_string());
+            // librdkafka would raise `fetch.max.bytes` to it; a larger message comes all the same
+            config.remove("message.max.bytes");
         }
     }
     for (key, value) in kafka.settings.iter().filter(|(key, _)| refusal(key).is_none()) {
+        for (ours, _) in ALIASES.iter().filter(|(_, alias)| alias == key) {
+            config.remove(ours);
+        }
         config.set(key, value);
     }
     config
@@ -202,6 +218,8 @@ mod tests {
         let kafka = kafka(&[("linger.ms", "7"), ("acks", "1"), ("auto.offset.reset", "latest"), ("security.protocol", "ssl")]);
         let config = client(&kafka, Role::Producer);
         assert_eq!((config.get("linger.ms"), config.get("acks")), (Some("7"), Some("all")));
+        let aliased = client(&self::kafka(&[("queue.buffering.max.ms", "9")]), Role::Producer);
+        assert_eq!((aliased.get("linger.ms"), aliased.get("queue.buffering.max.ms")), (None, Some("9")));
         assert_eq!(client(&kafka, Role::Reader { group: "g" }).get("auto.offset.reset"), Some("error"));
         let refused: Vec<String> = refused_settings(&kafka).into_iter().map(|(key, _)| key).collect();
         assert_eq!(refused, ["acks", "auto.offset.reset"]);

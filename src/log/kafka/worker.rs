@@ -1,18 +1,18 @@
 //! The thread of a member of the consumer group: polls, follows the group's rebalances, obeys its owner.
 
 use super::consumer::{Assignment, Delivery, Partition, Start};
-use super::context::Trouble;
 use super::feeds::{Feeds, Polled};
+use super::group::{Context, Rebalance};
+use super::place::{failed, place};
+use crate::fate::Fate;
 use crate::log::{Doing, LogError};
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
+use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,52 +32,6 @@ pub(super) enum Order {
     Applied(Partition, i64),
     Trouble(oneshot::Sender<Option<LogError>>),
     Stop,
-}
-
-enum Rebalance {
-    Assigned(Vec<Partition>),
-    Revoked(Vec<Partition>),
-}
-
-/// What librdkafka calls, always from within `poll`.
-#[derive(Default)]
-pub(super) struct Context {
-    rebalances: Mutex<Vec<Rebalance>>,
-    trouble: Trouble,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.trouble.log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.trouble.error(error, reason);
-    }
-}
-
-impl ConsumerContext for Context {
-    /// An assignment is only noted: the owner is asked for the offsets first. A revocation is done at once, so that the group never waits for us;
-    /// a transaction that is under way then fails by its epoch.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let list = list.elements();
-        let partitions = list.iter().map(|one| Partition { topic: Arc::from(one.topic()), partition: one.partition() }).collect();
-        let rebalance = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            Rebalance::Assigned(partitions)
-        } else {
-            if let Err(error) = consumer.unassign() {
-                tracing::debug!(target: "librdkafka", "unassign: {error}");
-            }
-            Rebalance::Revoked(partitions)
-        };
-        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push(rebalance);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
-            tracing::debug!(target: "librdkafka", "offsets for the group's lag: {error}");
-        }
-    }
 }
 
 pub(super) struct Worker {
@@ -164,8 +118,7 @@ impl Worker {
                 Some(Ok(_)) => return Err(LogError::Stopped),
                 Some(Err(error)) => self.group_error(&error)?,
             }
-            let rebalances = std::mem::take(&mut *self.context().rebalances.lock().unwrap_or_else(PoisonError::into_inner));
-            for rebalance in rebalances {
+            for rebalance in self.context().rebalances() {
                 self.feeds.clear();
                 let delivery = match rebalance {
                     Rebalance::Assigned(partitions) => {
@@ -211,7 +164,7 @@ impl Worker {
                 Err(_) => continue,
             };
             let fault = LogError::of_code(Doing::Consume, Some(&topic), code);
-            if fault.fate() == crate::fate::Fate::Halt && self.missing.insert(topic) {
+            if fault.fate() == Fate::Halt && self.missing.insert(topic) {
                 self.tell(Delivery::Fault(fault))?;
             }
         }
@@ -240,26 +193,25 @@ impl Worker {
 
     fn start(&mut self, assignment: &Assignment, starts: &HashMap<Partition, Start>, run: u64) -> Result<(), LogError> {
         self.waiting = None;
+        let wanted: Vec<(&Partition, Start)> = assignment
+            .partitions
+            .iter()
+            .map(|partition| (partition, starts.get(partition).copied().unwrap_or(Start::Held)))
+            .collect();
         let mut list = TopicPartitionList::new();
         let mut faults = Vec::new();
-        for partition in &assignment.partitions {
-            let start = starts.get(partition).copied().unwrap_or(Start::Held);
-            let (next, held) = match self.place(partition, start) {
-                Ok(Some(next)) => (next, false),
-                // where it lies does not matter: it is not polled
-                Ok(None) => (0, true),
-                Err(fault) if fault.topic().is_some() => {
-                    faults.push(fault);
-                    (0, true)
-                }
-                Err(error) => return Err(error),
-            };
-            if !self.feeds.add(&self.consumer, partition.clone(), run, next, held) {
+        for ((partition, _), place) in wanted.iter().zip(place(&self.consumer, &wanted)?) {
+            let next = place.unwrap_or_else(|fault| {
+                faults.push(fault);
+                None
+            });
+            if !self.feeds.add(&self.consumer, (*partition).clone(), run, next.unwrap_or(0), next.is_none()) {
                 return Err(LogError::Stopped);
             }
-            let offset = if held { Offset::End } else { Offset::Offset(next) };
-            let added = list.add_partition_offset(&partition.topic, partition.partition, offset);
-            added.map_err(|error| failed(&error, partition))?;
+            // where a held one lies does not matter: it is not polled
+            let offset = next.map_or(Offset::End, Offset::Offset);
+            list.add_partition_offset(&partition.topic, partition.partition, offset)
+                .map_err(|error| failed(&error, &partition.topic))?;
         }
         self.consumer.assign(&list).map_err(|_| LogError::Stopped)?;
         faults.into_iter().try_for_each(|fault| self.tell(Delivery::Fault(fault)))
@@ -269,40 +221,22 @@ impl Worker {
         if !self.feeds.has(partition) {
             return Ok(());
         }
-        match self.place(partition, start) {
+        // whatever comes of it, what is on its way was read for another run
+        self.feeds.hold(partition);
+        match place(&self.consumer, &[(partition, start)])?.remove(0) {
+            Ok(None) => Ok(()),
+            Err(fault) => self.tell(Delivery::Fault(fault)),
             Ok(Some(next)) => {
-                let sought = self.consumer.seek(&partition.topic, partition.partition, Offset::Offset(next), ASK);
-                sought.map_err(|_| LogError::Away { doing: Doing::Consume, code: Code::State, reason: None })?;
+                self.move_to(partition, next)?;
                 self.feeds.restart(partition, run, next);
                 Ok(())
             }
-            Ok(None) => {
-                self.feeds.hold(partition);
-                Ok(())
-            }
-            Err(fault) if fault.topic().is_some() => {
-                self.feeds.hold(partition);
-                self.tell(Delivery::Fault(fault))
-            }
-            Err(error) => Err(error),
         }
     }
 
-    /// The offset to start at, held against what the log holds; `None`: not at all. A fault names its topic; other errors are the broker's.
-    fn place(&self, partition: &Partition, start: Start) -> Result<Option<i64>, LogError> {
-        if start == Start::Held {
-            return Ok(None);
-        }
-        let Partition { topic, partition: number } = partition;
-        let ends = self.consumer.fetch_watermarks(topic, *number, ASK);
-        let (low, high) = ends.map_err(|error| failed(&error, partition))?;
-        match start {
-            Start::At(wanted) if wanted < low || wanted > high => {
-                Err(LogError::Gap { topic: topic.to_string(), partition: *number, wanted, low, high })
-            }
-            Start::At(wanted) => Ok(Some(wanted)),
-            Start::Beginning | Start::Held => Ok(Some(low)),
-        }
+    fn move_to(&self, partition: &Partition, next: i64) -> Result<(), LogError> {
+        let sought = self.consumer.seek(&partition.topic, partition.partition, Offset::Offset(next), ASK);
+        sought.map_err(|_| LogError::Away { doing: Doing::Consume, code: Code::State, reason: None })
     }
 
     /// Hands on what the partitions have; `true`: there may be more.
@@ -322,16 +256,12 @@ impl Worker {
     /// The broker says that the next offset is not in its log. A new leader may say so for a moment; then the ends say otherwise.
     fn out_of_range(&mut self, partition: &Partition) -> Result<(), LogError> {
         let Some(next) = self.feeds.next_offset(partition) else { return Ok(()) };
-        match self.place(partition, Start::At(next)) {
-            Ok(_) => {
-                let sought = self.consumer.seek(&partition.topic, partition.partition, Offset::Offset(next), ASK);
-                sought.map_err(|_| LogError::Away { doing: Doing::Consume, code: Code::State, reason: None })
-            }
-            Err(fault) if fault.topic().is_some() => {
+        match place(&self.consumer, &[(partition, Start::At(next))])?.remove(0) {
+            Ok(_) => self.move_to(partition, next),
+            Err(fault) => {
                 self.feeds.hold(partition);
                 self.tell(Delivery::Fault(fault))
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -357,15 +287,5 @@ impl Worker {
 
     fn context(&self) -> &Context {
         self.consumer.context()
-    }
-}
-
-fn failed(error: &KafkaError, partition: &Partition) -> LogError {
-    match error.rdkafka_error_code() {
-        Some(Code::UnknownPartition) => {
-            LogError::NoPartition { topic: partition.topic.to_string(), partition: partition.partition }
-        }
-        Some(code) => LogError::of_code(Doing::ReadEnds, Some(&partition.topic), code),
-        None => LogError::Stopped,
     }
 }

@@ -84,10 +84,10 @@ async fn in_transaction(
         return Ok(Opened::NotYet);
     }
     let mine: Vec<usize> = (0..applier.plans.len()).filter(|&at| applier.plans[at].source == spec.shape.name).collect();
-    if let Marker::Reset(_) = marker {
-        if let Some(refused) = not_ours(session, connector, spec, mine.iter().map(|&at| &applier.plans[at])).await? {
-            return Ok(refused);
-        }
+    if let Marker::Reset(_) = marker
+        && let Some(refused) = not_ours(session, connector, spec, mine.iter().map(|&at| &applier.plans[at])).await?
+    {
+        return Ok(refused);
     }
     if let Some(refused) = empty(session, applier, spec, &mine).await? {
         return Ok(refused);

@@ -124,6 +124,8 @@ impl CaptureLife {
         old: Option<SlotRecord>,
         specs: &[TableSpec],
     ) -> Result<SlotRecord, PipelineError> {
+        // a record that outlived its connector (`drop` without --topics) only keeps epochs and offsets rising
+        let (outlived, old) = if prepared.first { (old, None) } else { (None, old) };
         let end = old.as_ref().map(SlotRecord::end);
         let confirmed = prepare::slot_at(&self.connector, (source, target), prepared, end, &self.board).await?;
         let incarnation = prepared_incarnation(&prepared.record);
@@ -132,10 +134,10 @@ impl CaptureLife {
             source_system: prepared.facts.system_id.clone(),
             timeline: prepared.facts.timeline,
             incarnation,
-            epoch: 0,
+            epoch: outlived.as_ref().map_or(0, |record| record.epoch),
             position: Position::start_of(incarnation, CommitLsn(confirmed.0)).to_string(),
             end: EndLsnText(confirmed.0),
-            ends: Ends::default(),
+            ends: outlived.map(|record| record.ends).unwrap_or_default(),
             tables: BTreeMap::new(),
         };
         let mut record = old.unwrap_or(fresh);
@@ -163,6 +165,7 @@ impl CaptureLife {
         let tables = setup.plans.iter().map(|plan: &TablePlan| (plan.source.clone(), plan.target.clone()));
         let meter = Arc::new(Meter::new(&self.connector.name, tables));
         (self.publish)(Arc::clone(&meter));
+        let _streaming = self.board.streams();
         let (records, recorded) = watch::channel(Some(setup.record.clone()));
         let mirror = mirror(Arc::clone(&self.connector), recorded);
         tasks.start(mirror);
@@ -199,7 +202,8 @@ impl CaptureLife {
         let mut waiting = to_copy.len();
         let feedback = reader.feedback();
         let mut half = Half {
-            specs,
+            specs: specs.to_vec(),
+            database: setup.database,
             plans,
             encoders,
             by_relation: HashMap::new(),
@@ -249,10 +253,9 @@ impl CaptureLife {
             if half.retry_at.is_some_and(|at| Instant::now() >= at) {
                 return Ok(End::Again);
             }
-            if let Some(wanted) = self.options.endpos.filter(|_| self.options.log_only) {
-                if half.record.end() >= wanted && half.recording.is_none() && half.gates.consistent() {
-                    return Ok(End::Reached);
-                }
+            let held = |wanted: EndLsn| half.record.end() >= wanted && half.recording.is_none() && half.gates.consistent();
+            if self.options.log_only && self.options.endpos.is_some_and(held) {
+                return Ok(End::Reached);
             }
         }
     }
@@ -346,7 +349,8 @@ async fn open_stream(connector: &Connector, tasks: &Tasks, prepared: &prepare::P
 
 /// The running half.
 struct Half {
-    specs: Arc<Vec<TableSpec>>,
+    specs: Vec<TableSpec>,
+    database: String,
     plans: Arc<Vec<TablePlan>>,
     encoders: Vec<Encoder>,
     by_relation: HashMap<u32, (usize, Result<(), String>)>,
@@ -383,7 +387,7 @@ impl Half {
         for feed in feeds {
             match feed {
                 Feed::Begin { xid, committed_at, .. } => self.open = Some((xid, committed_at)),
-                Feed::Shape(table) => self.shape(&table),
+                Feed::Shape(table) => self.shape(&table).await?,
                 Feed::Change(change) => self.change(change).await?,
                 Feed::Mark => self.marked = true,
                 Feed::Commit { commit, end, committed_at } => {
@@ -402,27 +406,26 @@ impl Half {
         Ok(())
     }
 
-    /// Takes note of a relation: which table it is, and whether it still is what was compiled.
-    fn shape(&mut self, table: &Arc<Table>) {
-        let Some(at) = self.specs.iter().position(|spec| spec.shape.name == table.name) else { return };
-        let misfits: Vec<String> = self
-            .plans
-            .iter()
-            .filter(|plan| plan.source == table.name)
-            .filter_map(|plan| plan.bind(table).err())
-            .flatten()
-            .map(|misfit| misfit.to_string())
-            .collect();
-        let own = &self.encoders[at];
+    /// Takes note of a relation: which table it is, and whether the plans still fit it. A shape that they fit, but that is not the one
+    /// known so far, is announced before its first event.
+    async fn shape(&mut self, table: &Arc<Table>) -> Result<(), PipelineError> {
+        let Some(at) = self.specs.iter().position(|spec| spec.shape.name == table.name) else { return Ok(()) };
+        let of_table = self.plans.iter().filter(|plan| plan.source == table.name);
+        let misfits: Vec<String> =
+            of_table.filter_map(|plan| plan.bind(table).err()).flatten().map(|misfit| misfit.to_string()).collect();
+        let fits = if misfits.is_empty() { Ok(()) } else { Err(misfits.join("; ")) };
         let names = |table: &Table| table.columns.iter().map(|column| (column.name.clone(), column.type_oid)).collect::<Vec<_>>();
-        let fits = if !misfits.is_empty() {
-            Err(misfits.join("; "))
-        } else if names(own.table()) != names(table) {
-            Err("the columns changed since capture started".to_owned())
-        } else {
-            Ok(())
-        };
+        if fits.is_ok() && names(self.encoders[at].table()) != names(table) {
+            let encoder = Encoder::new(Arc::clone(table), &self.specs[at].key, &self.database, &self.record.connector);
+            self.encoders[at] = encoder.map_err(|error| PipelineError::Belief {
+                what: error.to_string(),
+                hint: "bring the table's key in line with its entry in the connector file".to_owned(),
+            })?;
+            self.specs[at].note_shape(table);
+            self.control.write(TABLES, &serde_json::to_vec(&self.specs).expect("plain data is always JSON")).await?;
+        }
         self.by_relation.insert(table.relation_id, (at, fits));
+        Ok(())
     }
 
     async fn change(&mut self, change: Change) -> Result<(), PipelineError> {

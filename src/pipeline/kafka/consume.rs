@@ -8,7 +8,7 @@ use super::record::TABLES;
 use super::specs::TableSpec;
 use crate::apply::{Applier, Halt};
 use crate::catalog;
-use crate::change::TableName;
+use crate::change::{Op, Position, TableName};
 use crate::config::{Connector, Kafka, Triggers};
 use crate::event::control_topic;
 use crate::fate::Fate;
@@ -61,6 +61,11 @@ impl ApplyLife {
         let plans = Arc::new(plans);
         let meter = Arc::new(Meter::new(&connector.name, plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()))));
         (self.publish)(Arc::clone(&meter));
+        // every life tries every table anew
+        for plan in plans.iter() {
+            table_state::lift(&target, &connector.name, &plan.target).await?;
+            self.board.resumed(&plan.target);
+        }
         for (table, halted) in &broken {
             tracing::error!(table = %table, "table halted: {}\n  hint: {}", halted.because, halted.hint);
             table_state::halt(&target, &connector.name, table, None, halted).await?;
@@ -76,6 +81,7 @@ impl ApplyLife {
         let topics: Vec<String> = specs.iter().map(|spec| spec.topic.clone()).collect();
         let total = specs.iter().map(|spec| usize::try_from(spec.partitions).unwrap_or(1)).sum();
         let consumer = Consumer::join(&kafka, &name, &topics, total)?;
+        let _streaming = self.board.streams();
         let readers = specs.iter().map(|spec| TableReader::new(spec, &plans)).collect();
         let mut half = Half {
             connector: connector.name.clone(),
@@ -321,9 +327,10 @@ impl Half {
             if let Some((marker, offset)) = work.marker {
                 self.stand(at, &marker, offset).await?;
             } else if let Some(because) = work.unreadable {
-                let hint = "the topic holds what this tablelift cannot read: use the one that wrote it, or copy the table again"
-                    .to_owned();
-                self.halt(self.shares[at].spec, because, hint).await?;
+                // capture announces a new shape before its first event: we may not have heard yet
+                let hint = "the topic holds what this tablelift cannot read: use the one that wrote it, or copy the table again";
+                let halt = Halt { plan: 0, position: Position::default(), because, hint: hint.to_owned(), may_pass: true };
+                self.refused(at, halt).await?;
             }
         }
         Ok(())
@@ -388,8 +395,8 @@ impl Half {
                 last = Some(time);
             }
         }
-        for item in &work.items {
-            self.meter.changes(Stage::EndToEnd, item.plan, item.change.op, 1);
+        for item in work.items.iter().filter(|item| item.change.op != Op::Read) {
+            self.meter.changes(Stage::Apply, item.plan, item.change.op, 1);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::change::{Column, ReplicaIdentity, Table};
 use crate::config::Kafka;
 use crate::event::{Partitions, TopicError, table_topics};
-use crate::mapping::{KeyText, Kind, Rule, SourceShape, TablePlan};
+use crate::mapping::{KeyText, Kind, Rule, SourceColumn, SourceShape, TablePlan};
 use crate::preflight::Compiled;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -28,6 +28,27 @@ impl TableSpec {
     /// The pinned number of partitions.
     pub fn partitions(&self) -> Partitions {
         Partitions::new(self.partitions).expect("it was a count of partitions when it was written")
+    }
+
+    /// The stream brings the table in another shape than the one known.
+    pub fn note_shape(&mut self, table: &Table) {
+        let column = |column: &Column| {
+            let known = self.shape.columns.iter().find(|known| known.name == column.name);
+            SourceColumn {
+                name: column.name.clone(),
+                type_oid: column.type_oid,
+                type_name: known.map_or_else(String::new, |known| known.type_name.clone()),
+                type_base: known.map_or_else(String::new, |known| known.type_base.clone()),
+                type_kind: known.map_or('b', |known| known.type_kind),
+                type_category: known.map_or('X', |known| known.type_category),
+                not_null: false,
+                generated: None,
+                collation_deterministic: true,
+            }
+        };
+        let columns = table.columns.iter().map(column).collect();
+        let shape = SourceShape { columns, ..self.shape.clone() };
+        self.former.insert(0, shape);
     }
 
     /// The table as its events have it: generated columns are not in the stream.

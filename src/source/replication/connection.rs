@@ -18,11 +18,14 @@ use std::{
 };
 use tokio::time::timeout_at;
 
-/// Time-outs that only newer servers know are switched off here, the rest is in the startup packet.
+/// Time-outs that only newer servers know are switched off here, the rest is in the startup packet. A SQL_ASCII database has
+/// bytes in no encoding: the server sends them as they are only to one who asks for that.
 const SESSION: &str = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'), \
     (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'), \
     (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings \
-      WHERE name IN ('idle_session_timeout', 'transaction_timeout'))";
+      WHERE name IN ('idle_session_timeout', 'transaction_timeout')), \
+    (SELECT pg_catalog.count(pg_catalog.set_config('client_encoding', 'SQL_ASCII', false)) \
+      WHERE pg_catalog.current_setting('server_encoding') = 'SQL_ASCII')";
 
 /// A connection with `replication=database`.
 pub struct Connection {
@@ -87,8 +90,8 @@ impl Connection {
     }
 
     async fn log_in(opened: Opened, endpoint: &Endpoint, application: &str) -> Result<Self, ConnectError> {
-        let Opened { transport, host, wanted, .. } = opened;
-        let mut wire = Wire::new(transport);
+        let Opened { transport, host, wanted, encrypted, .. } = opened;
+        let mut wire = Wire::new(transport, encrypted);
         let server_major = login::log_in(&mut wire, endpoint, host, application).await?;
         let mut connection = Self { wire, round_trip: Duration::MAX, server_major, sender_timeout: Duration::ZERO, host };
         let answer = connection.query("read its settings", SESSION).await;

@@ -11,7 +11,11 @@ use std::time::{Duration, Instant};
 pub const SMALL_WINDOW: usize = 256 * 1024;
 /// Only closer servers are read with naps.
 pub const NEAR: Duration = Duration::from_millis(1);
-const NAP: Duration = Duration::from_millis(1);
+/// A nap is doubled while it brings too little for a closed window, up to the longest, and halved when it brings much.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(4);
+const LITTLE: usize = 48 * 1024;
+const MUCH: usize = 160 * 1024;
 /// Plenty is this much within this time.
 const PLENTY: usize = 16 * 1024;
 const WITHIN: Duration = Duration::from_millis(2);
@@ -22,11 +26,12 @@ pub struct Pace {
     naps: bool,
     since: Option<Instant>,
     bytes: usize,
+    nap: Duration,
 }
 
 impl Pace {
     pub fn new(round_trip: Duration) -> Self {
-        Self { naps: round_trip < NEAR, since: None, bytes: 0 }
+        Self { naps: round_trip < NEAR, since: None, bytes: 0, nap: SHORTEST }
     }
 
     /// `bytes` were read just now: how long to leave the socket alone.
@@ -42,7 +47,14 @@ impl Pace {
             return None;
         }
         self.since = None;
-        Some(NAP)
+        if std::env::var_os("FIXED").is_none() {
+            if bytes < LITTLE {
+                self.nap = (2 * self.nap).min(LONGEST);
+            } else if bytes > MUCH {
+                self.nap = (self.nap / 2).max(SHORTEST);
+            }
+        }
+        Some(self.nap)
     }
 }
 
@@ -54,7 +66,7 @@ mod tests {
     fn only_plenty_from_nearby_naps() {
         let start = Instant::now();
         let mut near = Pace::new(Duration::from_micros(100));
-        assert_eq!(near.after(start, 60_000), Some(NAP));
+        assert_eq!(near.after(start, 60_000), Some(SHORTEST));
         assert_eq!(near.after(start, 300), None);
         let drip = (1..1000).filter_map(|ms| near.after(start + Duration::from_millis(ms), 600));
         assert_eq!(drip.count(), 0, "a thousand small transactions a second");

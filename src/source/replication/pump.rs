@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use postgres_protocol::message::frontend;
 use std::{io, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -42,7 +42,7 @@ pub struct Limits {
 
 pub struct Pump {
     wire: Wire,
-    /// What was read: whole frames are taken off, so it starts with the frame that is cut.
+    /// What was read: whole frames are taken off, so it starts with the frame that is cut, and always has room for it.
     input: Vec<u8>,
     progress: Progress,
     confirmed: watch::Receiver<EndLsn>,
@@ -143,7 +143,7 @@ impl Pump {
             Ok(()) = self.leaving.changed(), if self.left.is_none() => Input::SourceLeaving,
             () = sleep_until(alarm) => Input::Time,
             room = room(&self.budget, self.held.as_ref()), if self.held.is_some() => Input::Room(room),
-            read = read(&mut self.wire, &mut self.input), if self.held.is_none() => Input::Read(read),
+            read = self.wire.read_into(&mut self.input), if self.held.is_none() => Input::Read(read),
         }
     }
 
@@ -251,11 +251,6 @@ async fn room(budget: &Budget, chunk: Option<&Vec<u8>>) -> Room {
         Some(chunk) => budget.room_for(chunk).await,
         None => std::future::pending().await,
     }
-}
-
-/// The buffer is never full before: its last frame is cut.
-async fn read(wire: &mut Wire, input: &mut Vec<u8>) -> io::Result<usize> {
-    wire.transport.read_buf(input).await
 }
 
 /// The first `complete` bytes, which leave `input`; after that `input` has room for a frame of `next` bytes. A nearly full
