@@ -270,6 +270,22 @@ fn every_connector_is_named_for_the_reader() {
 }
 
 #[test]
+fn links_lead_somewhere() {
+    let all = files();
+    let mut broken = Vec::new();
+    for file in all.iter().filter(|f| f.path.ends_with(".md") && f.path != "src/ARCHITECTURE.md") {
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for link in file.text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            let target = std::path::Path::new(folder).join(link);
+            if !link.contains("://") && !std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(target).exists() {
+                broken.push(format!("{}: `{link}`", file.path));
+            }
+        }
+    }
+    hold("cure: mend the link, or write what it promises", &broken);
+}
+
+#[test]
 fn the_top_level_is_what_a_visitor_looks_for() {
     let known = [
         ".ci",

@@ -4,11 +4,13 @@
 
 mod catalog;
 mod commands;
+mod constraints;
 mod copy;
 mod crash;
 mod halt;
 mod harness;
 mod hostile;
+mod operations;
 mod preflight;
 mod status;
 mod stream;
