@@ -39,12 +39,15 @@ do $$ begin
     commit;
   end loop;
 end $$;
-reset synchronous_commit;
-create table backlog_end as select pg_current_wal_flush_lsn() lsn;
 SQL
-  # Something after the end, so that whoever reads up to it gets there.
+  end_here; backlog_end=$end
+  src -c "vacuum analyze acc"
+}
+# Sets `end`: everything so far is below it and on disk, and something comes after it, so that whoever reads up to it gets there.
+end_here() {
+  src -c "select pg_logical_emit_message(true, 'bench', 'flushed')" >/dev/null
+  end=$(src -c "select pg_current_wal_flush_lsn()")
   src -c "select pg_logical_emit_message(true, 'bench', 'end')" >/dev/null
-  src -c "vacuum analyze acc"; backlog_end=$(src -c "select lsn from backlog_end")
 }
 ACC="select count(*), sum(balance), sum(hashtextextended(filler, id)) from acc"
 verdict() { if [ "$(src -c "$1")" = "$(tgt -c "$1")" ]; then echo "checksums equal"; else echo "**CHECKSUMS DIFFER**"; fi; }
@@ -99,5 +102,5 @@ Where three figures stand they are min / median / max of $RUNS runs, taken in tu
 | work | who | figure | unit | |
 | --- | --- | --- | --- | --- |
 R
-  sed 's/^/| /; s/$/ |/; s/|/ | /g; s/^ *| *| /| /; s/ *| *$/ |/; s/  */ /g' "$dir/results"
+  awk -F '|' '{printf "| %s | %s | %s | %s | %s |\n", $1, $2, $3, $4, $5}' "$dir/results"
 }

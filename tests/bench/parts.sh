@@ -4,7 +4,7 @@ part_capture() { # a backlog into nothing: what reading and decoding take, here 
   backlog
   local round theirs=() mine=() far_theirs=() far_mine=() what="" far_port started
   far_port=$(free_port)
-  "$built/delay" "$far_port" "$source_port" 50 & local delay=$!
+  "$built/examples/delay" "$far_port" "$source_port" 50 & local delay=$!
   for round in $(seq "$RUNS"); do
     copy_slot base cap; started=$(now); recvlogical "$source_port"; theirs+=("$(rate $CHANGES "$(since "$started")")")
     copy_slot base cap; what=$(null "$source_port"); mine+=("${what%% *}")
@@ -57,12 +57,13 @@ part_tpcb() { # hot rows: pgbench's TPC-B, 60,000 transactions of four changes
   local tables="pgbench_accounts pgbench_branches pgbench_tellers pgbench_history" table round theirs=() mine=() changes=240000 end
   pgbench -h 127.0.0.1 -p "$source_port" -U postgres -i -s 10 -q bench >/dev/null 2>&1
   pg_dump -d "$SOURCE" -t 'pgbench_*' >"$dir/tpcb.sql"
-  src -c "create publication tpcb_pub for table ${tables// /, }" -c "select pg_create_logical_replication_slot('tpcb', 'pgoutput')" >/dev/null
+  src -c "create publication tpcb_pub for table pgbench_accounts, pgbench_branches, pgbench_tellers" \
+    -c "create publication tpcb_pub_inserts for table pgbench_history with (publish = 'insert, truncate')" -c "select pg_create_logical_replication_slot('tpcb', 'pgoutput')" >/dev/null
   PGOPTIONS="-c synchronous_commit=off" pgbench -h 127.0.0.1 -p "$source_port" -U postgres -n -M prepared -c 4 -j 1 -t 15000 bench >/dev/null 2>&1
-  end=$(src -c "select pg_current_wal_flush_lsn()"); src -c "select pg_logical_emit_message(true, 'bench', 'end')" >/dev/null
+  end_here
   local entries; entries=$(for table in $tables; do printf '[[table]]\nsource = "public.%s"\n' "$table"; [ "$table" != pgbench_history ] || echo "insert_only = true"; done)
   for round in $(seq "$RUNS"); do
-    fresh_tpcb; native tpcb tpcb_pub "$end"; tpcb_equal; theirs+=("$(rate $changes "$took")")
+    fresh_tpcb; native tpcb "tpcb_pub, tpcb_pub_inserts" "$end"; tpcb_equal; theirs+=("$(rate $changes "$took")")
     fresh_tpcb; copy_slot tpcb ours; connector bench-tpcb tpcb_pub 'kind = "local"' "$entries"
     ours run bench-tpcb --no-copy --endpos "$end"; mine+=("$(rate $changes "$took")"); tpcb_equal
   done
@@ -77,7 +78,7 @@ part_memory() { # one transaction of two million rows
   say "one transaction of 2,000,000 rows"
   src -c "create table big (id bigint primary key, v text)" -c "create publication big_pub for table big" -c "select pg_create_logical_replication_slot('big', 'pgoutput')" >/dev/null
   src -c "insert into big select g, rpad(md5(g::text), 100, 'x') from generate_series(1, 2000000) g"
-  local end; end=$(src -c "select pg_current_wal_flush_lsn()"); src -c "select pg_logical_emit_message(true, 'bench', 'end')" >/dev/null
+  local end; end_here
   tgt -c "create table big (id bigint primary key, v text)"; calm
   copy_slot big ours; connector bench-big big_pub 'kind = "local"' $'[[table]]\nsource = "public.big"'
   ours run bench-big --no-copy --endpos "$end"; must_equal "select count(*), sum(hashtextextended(v, id)) from big"
