@@ -2,7 +2,7 @@
 # (Cargo.toml src/ connectors/ docker/ tests/ deploy/ README.md), and a demo that proves equality is a test.
 SHELL := /bin/bash
 # Integration tests mostly wait for servers, so more of them at a time than there are cores.
-export RUST_TEST_THREADS ?= 6
+export RUST_TEST_THREADS ?= 3
 
 .PHONY: help demo test bench lint clean packages
 help:

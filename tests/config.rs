@@ -77,8 +77,12 @@ fn good_files_mean_what_they_say() {
 fn every_connector_of_the_project_loads() {
     for file in files("connectors") {
         let text = std::fs::read_to_string(&file).unwrap();
-        // Any variable that a file asks for is there, and could be a port.
-        let set = |name: &str| (!name.starts_with("PG")).then(|| "5432".to_owned());
+        // Any variable that a file asks for is there, and could be a port; the demo's are whole urls.
+        let set = |name: &str| match name {
+            _ if name.starts_with("PG") => None,
+            "DEMO_SOURCE" | "DEMO_TARGET" => Some("postgres://demo@localhost/demo".to_owned()),
+            _ => Some("5432".to_owned()),
+        };
         let connector = Connector::parse(&text, &file, &set).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert!(!connector.tables.is_empty() || !connector.patterns.is_empty());
     }

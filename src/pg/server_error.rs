@@ -22,7 +22,11 @@ impl ServerError {
         Self::from_fields(body.fields())
     }
 
-    fn from_fields(mut fields: ErrorFields<'_>) -> io::Result<Self> {
+    /// Of an error or a notice.
+    ///
+    /// # Errors
+    /// The fields are not what the protocol says.
+    pub fn from_fields(mut fields: ErrorFields<'_>) -> io::Result<Self> {
         let mut error = Self { severity: String::new(), sqlstate: String::new(), message: String::new() };
         while let Some(field) = fields.next()? {
             let slot = match field.type_() {

@@ -39,6 +39,11 @@ pub enum SourceError {
     SlotLost(SlotName),
     #[error("slot `{slot}` does not fit: its {what} is `{found}` and not `{wanted}`")]
     SlotUnfit { slot: SlotName, what: &'static str, found: String, wanted: String },
+    #[error("publication `{0}` does not exist")]
+    PublicationMissing(String),
+    /// Up to 17 the server refuses to go on without a publication, from 18 on it only warns.
+    #[error("the source goes on without a publication that we asked for: {}", .0.message)]
+    PublicationSkipped(ServerError),
     #[error("the source sent message {tag:#04x} in answer to \"{doing}\"")]
     Unexpected { doing: &'static str, tag: u8 },
     #[error("the source sent a frame that is cut or too long")]
@@ -82,6 +87,8 @@ impl SourceError {
             | SourceError::SlotMissing(_)
             | SourceError::SlotLost(_)
             | SourceError::SlotUnfit { .. }
+            | SourceError::PublicationMissing(_)
+            | SourceError::PublicationSkipped(_)
             | SourceError::Unexpected { .. }
             | SourceError::Frame
             | SourceError::Answer { .. }

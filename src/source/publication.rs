@@ -7,7 +7,7 @@
 use super::SourceError;
 use crate::{
     change::TableName,
-    pg::quote::{ident, table},
+    pg::quote::{ident, literal, table},
 };
 use tokio_postgres::Client;
 
@@ -88,6 +88,22 @@ pub async fn publication(client: &Client, name: &str) -> Result<Option<Publicati
         published: Published { insert: row.get(3), update: row.get(4), delete: row.get(5), truncate: row.get(6) },
         tables: tables.collect(),
     }))
+}
+
+impl super::Connection {
+    /// The first of these publications that does not exist.
+    ///
+    /// # Errors
+    /// See [`SourceError`].
+    pub async fn missing_publication(&mut self, names: &[String]) -> Result<Option<String>, SourceError> {
+        for name in names {
+            let sql = format!("SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = {}", literal(name));
+            if self.query("tell of the publication", &sql).await?.is_empty() {
+                return Ok(Some(name.clone()));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// `CREATE PUBLICATION` for these tables, or for none yet. Changes of partitions are published as their root's.

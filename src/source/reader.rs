@@ -23,6 +23,9 @@ const BATCHES: usize = 4;
 /// A row's frame and its feed are seldom shorter.
 const BYTES_PER_FEED: usize = 96;
 
+/// `object_not_in_prerequisite_state`: as a warning within a stream it says that a publication was left out.
+const NOT_AS_NEEDED: &str = "55000";
+
 /// What to read, and within which bounds.
 #[derive(Clone, Debug)]
 pub struct ReaderConfig {
@@ -92,6 +95,9 @@ impl Reader {
         let mut connection = Connection::open_for_stream(&endpoint, &application).await?;
         let facts = connection.slot_facts(&slot).await?.ok_or_else(|| SourceError::SlotMissing(slot.clone()))?;
         let confirmed = facts.fits(&slot)?;
+        if let Some(missing) = connection.missing_publication(&publications).await? {
+            return Err(SourceError::PublicationMissing(missing));
+        }
         let sentinel = Sentinel::post(&endpoint, connection.host(), &application).await?;
         connection.start_stream(&slot, &publications, start).await?;
 
@@ -168,7 +174,8 @@ fn decode_chunk(mut chunk: Bytes, assembly: &mut Assembly, feeds: &mut Vec<Feed>
             Frame::Data(message) => assembly.push(pgoutput::decode(message)?, feeds)?,
             // Inside a transaction it says nothing that may be confirmed.
             Frame::Keepalive(end) if !assembly.is_open() => feeds.push(Feed::Keepalive { end }),
-            Frame::Keepalive(_) | Frame::Other => {}
+            Frame::Notice(notice) if notice.sqlstate == NOT_AS_NEEDED => return Err(SourceError::PublicationSkipped(notice)),
+            Frame::Keepalive(_) | Frame::Notice(_) | Frame::Other => {}
             Frame::Error(source) => return Err(SourceError::Refused { doing: "go on with the stream", source }),
             Frame::End => return Err(SourceError::ShuttingDown),
         }

@@ -1,6 +1,6 @@
 //! Drains a slot into nothing, through decoding and assembly, and says how fast that was and what it took.
 //!
-//! `capture_null HOST:PORT USER DATABASE SLOT PUBLICATION END_LSN`. It confirms nothing: the slot can be read again.
+//! `capture_null HOST:PORT USER DATABASE SLOT PUBLICATION END_LSN`; HOST may be the folder of a Unix socket. It confirms nothing: the slot can be read again.
 
 use anyhow::{Context, Result, bail};
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ async fn main() -> Result<()> {
         bail!("usage: capture_null HOST:PORT USER DATABASE SLOT PUBLICATION END_LSN");
     };
     let (host, port) = address.rsplit_once(':').context("HOST:PORT")?;
-    let endpoint = Endpoint::new(Host::tcp(host, port.parse()?), user, database);
+    let host = if host.starts_with('/') { Host::unix(host, port.parse()?) } else { Host::tcp(host, port.parse()?) };
+    let endpoint = Endpoint::new(host, user, database);
     let config = ReaderConfig::new(endpoint, "capture_null", SlotName::new(slot)?, vec![publication.clone()]);
 
     let started = Instant::now();

@@ -7,6 +7,9 @@ mod broker;
 mod consuming;
 mod control;
 mod producing;
+#[allow(dead_code, reason = "the harness of the other integration tests, whose clusters are not needed here")]
+#[path = "../it/support/servers.rs"]
+mod servers;
 mod topics;
 
 use broker::Broker;

@@ -68,9 +68,10 @@ pub enum Frame {
     Data(Bytes),
     Keepalive(EndLsn),
     Error(ServerError),
+    Notice(ServerError),
     /// CopyDone or CommandComplete: the server shuts down.
     End,
-    /// Notices and settings that changed.
+    /// A setting that changed.
     Other,
 }
 
@@ -91,16 +92,17 @@ pub fn take(input: &mut Bytes) -> Result<Frame, SourceError> {
             frame.advance(HEADER);
             data(frame)
         }
-        b'E' => error(&frame),
+        b'E' | b'N' => said(&frame),
         b'c' | b'C' | b'Z' => Ok(Frame::End),
-        b'N' | b'S' | b'A' => Ok(Frame::Other),
+        b'S' | b'A' => Ok(Frame::Other),
         tag => Err(SourceError::Unexpected { doing: "stream", tag }),
     }
 }
 
-fn error(frame: &[u8]) -> Result<Frame, SourceError> {
+fn said(frame: &[u8]) -> Result<Frame, SourceError> {
     match Message::parse(&mut BytesMut::from(frame)) {
         Ok(Some(Message::ErrorResponse(body))) => Ok(Frame::Error(ServerError::from_body(&body)?)),
+        Ok(Some(Message::NoticeResponse(body))) => Ok(Frame::Notice(ServerError::from_fields(body.fields())?)),
         _ => Err(SourceError::Frame),
     }
 }
@@ -153,11 +155,20 @@ mod tests {
     #[test]
     fn frames_are_taken_in_order() {
         let mut input = Bytes::from(
-            [xlog(7, b"abc"), keepalive(9, 0), frame(b'N', b"x"), frame(b'E', b"C57P01\0Mbye\0\0"), frame(b'c', b"")].concat(),
+            [
+                xlog(7, b"abc"),
+                keepalive(9, 0),
+                frame(b'S', b"x"),
+                frame(b'N', b"SWARNING\0C55000\0\0"),
+                frame(b'E', b"C57P01\0Mbye\0\0"),
+                frame(b'c', b""),
+            ]
+            .concat(),
         );
         assert!(matches!(take(&mut input), Ok(Frame::Data(data)) if &data[..] == b"abc"));
         assert!(matches!(take(&mut input), Ok(Frame::Keepalive(EndLsn(Lsn(9))))));
         assert!(matches!(take(&mut input), Ok(Frame::Other)));
+        assert!(matches!(take(&mut input), Ok(Frame::Notice(notice)) if notice.sqlstate == "55000"));
         assert!(matches!(take(&mut input), Ok(Frame::Error(error)) if error.sqlstate == "57P01" && error.message == "bye"));
         assert!(matches!(take(&mut input), Ok(Frame::End)));
         assert!(input.is_empty());

@@ -47,12 +47,10 @@ impl Pace {
             return None;
         }
         self.since = None;
-        if std::env::var_os("FIXED").is_none() {
-            if bytes < LITTLE {
-                self.nap = (2 * self.nap).min(LONGEST);
-            } else if bytes > MUCH {
-                self.nap = (self.nap / 2).max(SHORTEST);
-            }
+        if bytes < LITTLE {
+            self.nap = (2 * self.nap).min(LONGEST);
+        } else if bytes > MUCH {
+            self.nap = (self.nap / 2).max(SHORTEST);
         }
         Some(self.nap)
     }

@@ -1,6 +1,8 @@
 //! What an event costs on its way through Kafka: encoded and produced, consumed and decoded, and how long it takes.
 //!
 //! `cargo run --release --example kafka_rates -- BROKERS [EVENTS] [PARTITIONS] [KEY=VALUE ...]`: the last are librdkafka's settings.
+//! In the environment: `BROKER_PID` counts that process's CPU too, `PER_MS` is how many events a millisecond the latency is taken at, `NO_LATENCY`
+//! leaves that out.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a tool for people")]
 
