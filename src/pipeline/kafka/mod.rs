@@ -34,7 +34,7 @@ pub async fn until_held(connector: &Connector, wanted: EndLsn) -> Result<End, Pi
                 if found.holds(wanted) {
                     return Ok(End::Reached);
                 }
-                if found.end.is_some_and(|end| end >= wanted) && found.halted().next().is_some() {
+                if found.lacks_only_halted(wanted) {
                     return Ok(End::HaltedBefore);
                 }
             }
