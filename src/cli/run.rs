@@ -116,7 +116,7 @@ impl Running {
     /// `--endpos` through Kafka: until the target holds it.
     async fn held(&self) -> Result<End, PipelineError> {
         match self.options.endpos {
-            Some(wanted) => pipeline::kafka::until_held(&self.connector, wanted).await,
+            Some(wanted) => pipeline::kafka::until_held(&self.connector, &self.live.board, wanted).await,
             None => std::future::pending().await,
         }
     }

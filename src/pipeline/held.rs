@@ -1,8 +1,10 @@
 //! Whether the target holds a place of the source's WAL, told from the databases alone.
 
-use super::PipelineError;
+use super::{PipelineError, Tasks, session};
 use crate::change::{EndLsn, TableName};
+use crate::config::Connector;
 use crate::event::table_topic;
+use crate::source;
 use crate::store::table_state::{Halted, TableState};
 use crate::store::watermark::Watermark;
 use crate::store::{self, checkpoint, table_state, watermark};
@@ -33,6 +35,31 @@ impl Held {
     /// It never will without help: everything else is there, and a table is halted.
     pub fn lacks_only_halted(&self, wanted: EndLsn) -> bool {
         self.end_of_others.is_some_and(|end| end >= wanted) && self.halted().next().is_some()
+    }
+}
+
+/// A place of the source means something only if it is the source that was recorded. A target that is away, or has no record, says nothing.
+///
+/// # Errors
+/// It is another one; or the source could not be asked.
+pub async fn same_source(connector: &Connector) -> Result<(), PipelineError> {
+    let tasks = Tasks::default();
+    let name = connector.object_name();
+    let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
+    let facts = source::server_facts(&source).await?;
+    let Ok(target) = session::open(&tasks, &connector.target.endpoint, &name).await else { return Ok(()) };
+    if !store::schema::exists(&target).await? {
+        return Ok(());
+    }
+    match store::connector::read(&target, &connector.name).await? {
+        Some(record) if record.source_system != facts.system_id => Err(PipelineError::Belief {
+            what: format!(
+                "the source's system identifier is {}, and `{}` follows {}",
+                facts.system_id, connector.name, record.source_system
+            ),
+            hint: "look at `[source] url`: it leads to another server than when the connector first started".to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -19,7 +19,6 @@ use crate::log::kafka::{Admin, Control, ControlTail, Producer, TopicSpec};
 use crate::mapping::TablePlan;
 use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
-use crate::pipeline::holdup::Watch;
 use crate::pipeline::prepare::{self, FirstCopy, prepare};
 use crate::pipeline::run::{End, RunOptions, stands_by, stopped};
 use crate::pipeline::{PipelineError, Tasks, session};
@@ -84,7 +83,6 @@ impl CaptureLife {
         let kafka = connector.kafka().cloned().expect("capture is started for a Kafka log only");
         let name = connector.object_name();
         let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
-        tasks.start(Watch { connector: Arc::clone(&connector), board: Arc::clone(&self.board) }.run());
         if stands_by(&connector, &source, &self.board, &mut self.stop).await? {
             return Ok(End::Stopped);
         }

@@ -15,6 +15,7 @@ use crate::fate::Fate;
 use crate::log::LogError;
 use crate::log::kafka::{Consumer, ControlTail, Tail};
 use crate::pipeline::board::Board;
+use crate::pipeline::holdup::{Busy, Side};
 use crate::pipeline::run::{End, Retry, stopped};
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::store::{self, checkpoint, table_state};
@@ -50,6 +51,7 @@ impl ApplyLife {
         let kafka = connector.kafka().cloned().expect("apply is started for a Kafka log only");
         let name = connector.object_name();
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
+        let busy = Busy::of(&target, Side::Target, None, &self.board).await?;
         let Some((specs, seen)) = self.await_capture(&target, &kafka).await? else { return Ok(End::Stopped) };
         let (plans, broken) = compile(&mut target, &specs).await?;
         let plans = Arc::new(plans);
@@ -87,6 +89,7 @@ impl ApplyLife {
             consumer,
             meter,
             board: Arc::clone(&self.board),
+            busy,
             streaming: None,
         };
         let changed = watch_tables(kafka, name, seen);

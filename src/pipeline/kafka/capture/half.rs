@@ -1,7 +1,7 @@
 //! The running half: each change of the stream as an event in its topic's partition.
 
 use super::again::Misfits;
-use super::ledger::{Ledger, News, Sealed};
+use super::ledger::{Counts, Ledger, News, Sealed};
 use crate::change::{Before, Cell, Change, EndLsn, Feed, Op, Position, Row, Table, UnixMicros};
 use crate::event::{About, Encoder, Frame, Origin};
 use crate::log::LogError;
@@ -50,6 +50,8 @@ pub struct Standing {
     marked: bool,
     news: Vec<(usize, News)>,
     commits: Vec<UnixMicros>,
+    /// Changes by table and kind.
+    counts: Counts,
 }
 
 impl Default for Standing {
@@ -62,6 +64,7 @@ impl Default for Standing {
             marked: false,
             news: Vec::new(),
             commits: Vec::new(),
+            counts: Counts::default(),
         }
     }
 }
@@ -137,12 +140,14 @@ impl Half {
             return Ok(());
         }
         let (first, second) = split(&self.encoders[table], change);
+        let op = if second.is_some() { Op::Update } else { first.op };
         for part in std::iter::once(first).chain(second) {
             if let Err((because, hint)) = self.emit(table, &part).await? {
                 self.halt(table, part.position, because, hint);
                 return Ok(());
             }
         }
+        self.at.counts.add(table, op);
         Ok(())
     }
 
@@ -224,6 +229,7 @@ impl Half {
             marked: std::mem::take(&mut self.at.marked),
             news: std::mem::take(&mut self.at.news),
             commits: std::mem::take(&mut self.at.commits),
+            counts: std::mem::take(&mut self.at.counts),
         };
         self.ledger.seal(self.at.group.take(), sealed);
         self.at.events = 0;

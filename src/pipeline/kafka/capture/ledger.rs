@@ -2,7 +2,7 @@
 //! by is always read off an acknowledged record, never off what the stream has reached since.
 
 use super::damaged;
-use crate::change::{EndLsn, Position, TableName, UnixMicros};
+use crate::change::{EndLsn, Op, Position, TableName, UnixMicros};
 use crate::log::kafka::{AckGroup, Acks, Control, Ends, Producer};
 use crate::pipeline::PipelineError;
 use crate::pipeline::board::Board;
@@ -30,6 +30,20 @@ pub struct Sealed {
     pub news: Vec<(usize, News)>,
     /// When its transactions were committed.
     pub commits: Vec<UnixMicros>,
+    pub counts: Counts,
+}
+
+/// Changes of a group, by table and kind.
+#[derive(Clone, Debug, Default)]
+pub struct Counts(Vec<(usize, Op, u64)>);
+
+impl Counts {
+    pub fn add(&mut self, table: usize, op: Op) {
+        match self.0.iter_mut().find(|(of, kind, _)| *of == table && *kind == op) {
+            Some((_, _, count)) => *count += 1,
+            None => self.0.push((table, op, 1)),
+        }
+    }
 }
 
 /// What becomes of a table at a place of the stream.
@@ -138,6 +152,10 @@ impl Ledger {
     fn settle(&mut self, sealed: Sealed, ends: &Ends) {
         self.meter.lag_since(Stage::Capture, &sealed.commits);
         self.meter.settled(sealed.position.commit);
+        for &(table, op, count) in &sealed.counts.0 {
+            let plans = (0..self.meter.tables.len()).filter(|&plan| self.meter.tables[plan].source == self.names[table]);
+            plans.for_each(|plan| self.meter.changes(Stage::Capture, plan, op, count));
+        }
         self.record.ends.raise_all(ends);
         for (table, news) in &sealed.news {
             let name = &self.names[*table];
@@ -207,7 +225,14 @@ impl Ledger {
         }
         if self.due.is_none() {
             let position = self.record.position().map_err(|_| damaged())?;
-            self.due = Some(Sealed { position, end: self.record.end(), marked: true, news: Vec::new(), commits: Vec::new() });
+            self.due = Some(Sealed {
+                position,
+                end: self.record.end(),
+                marked: true,
+                news: Vec::new(),
+                commits: Vec::new(),
+                counts: Counts::default(),
+            });
         }
         self.record_if_due(true).await?;
         let (record, _) = self.record_acks.front().await?;

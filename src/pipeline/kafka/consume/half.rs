@@ -8,6 +8,7 @@ use crate::log::LogError;
 use crate::log::kafka::{Assignment, Batch, Consumer, Delivery, Start};
 use crate::pipeline::PipelineError;
 use crate::pipeline::board::{Board, Streaming};
+use crate::pipeline::holdup::Busy;
 use crate::pipeline::kafka::arrivals::TableReader;
 use crate::pipeline::kafka::partition::{Doing, Share, Work};
 use crate::pipeline::kafka::specs::TableSpec;
@@ -32,6 +33,8 @@ pub struct Half {
     pub consumer: Consumer,
     pub meter: Arc<Meter>,
     pub board: Arc<Board>,
+    /// Tells that a statement of ours runs, for whoever looks what holds it up.
+    pub busy: Arc<Busy>,
     /// While partitions are ours: the log is read.
     pub streaming: Option<Streaming>,
 }
@@ -124,6 +127,7 @@ impl Half {
         for work in works.values() {
             self.meter.lag_since(Stage::Log, &work.sent);
         }
+        self.tell_oldest();
         self.apply(works, received).await?;
         self.tell_oldest();
         match other {
@@ -186,6 +190,8 @@ impl Half {
             return Ok(Vec::new());
         }
         let items: Vec<_> = moving.iter().flat_map(|(_, work)| work.items.iter().cloned()).collect();
+        let busy = Arc::clone(&self.busy);
+        let _busy = busy.begin();
         self.session.frame("BEGIN").await?;
         for (at, work) in &moving {
             self.move_checkpoint(&self.shares[*at], work).await?;

@@ -10,6 +10,7 @@ use crate::pipeline::kafka::barrier::{self, Opened};
 use crate::pipeline::kafka::partition::{Doing, Marker};
 use crate::store::checkpoint;
 use crate::store::table_state::{self, Halted};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A conflict that may pass by itself is tried again so often, and so long before the table halts.
@@ -94,7 +95,10 @@ impl Half {
         let share = &mut self.shares[at];
         share.doing = Doing::Barrier { marker: marker.name(), offset };
         self.consumer.seek(&share.partition, Start::Held);
+        let busy = Arc::clone(&self.busy);
+        let busy = busy.begin();
         let opened = barrier::open(&mut self.session, &self.applier, &self.connector, &self.specs[spec], marker).await?;
+        drop(busy);
         match opened {
             Opened::NotYet => Ok(()),
             Opened::Yes => self.pass_barriers().await,
