@@ -31,8 +31,8 @@ use tokio_postgres::Client;
 
 const BROKER_LIMIT: Duration = Duration::from_secs(20);
 /// Messages and bytes that go to the target at once.
-const MAX_MESSAGES: usize = 20_000;
-const MAX_WEIGHT: usize = 8 << 20;
+const MAX_MESSAGES: usize = 10_000;
+const MAX_WEIGHT: usize = 4 << 20;
 
 /// One life of the applying half.
 pub struct ApplyLife {
