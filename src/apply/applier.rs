@@ -118,7 +118,8 @@ impl Applier {
             }
             let renewed = if rewrite { Statement::Insert } else { Statement::Upsert };
             write.rows(&renewed, &sets.upserts).await?;
-            let copied = plan.straight() && sets.inserts.len() >= COPY_FROM_ROWS;
+            // in the middle of a COPY whose triggers take long the server would not read, and be taken for dead
+            let copied = plan.straight() && !self.triggers_fire && sets.inserts.len() >= COPY_FROM_ROWS;
             let fresh = if copied { Statement::CopyIn } else { Statement::Insert };
             write.rows(&fresh, &sets.inserts).await?;
         }

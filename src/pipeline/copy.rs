@@ -79,7 +79,8 @@ impl Copier {
         let tasks = Tasks::default();
         let name = self.connector.object_name();
         let source = session::open(&tasks, &self.connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
-        let target = session::open(&tasks, &self.connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
+        let endpoint = &self.connector.target.endpoint;
+        let target = session::open_for_copy_in(&tasks, endpoint, &name).await.map_err(PipelineError::Target)?;
         let slot = temporary_name(&name)?;
         let snapshot =
             open_snapshot(&self.connector.source.endpoint, &name, &source, &plan.source, &slot, (&self.board, &plan.target))
