@@ -37,7 +37,7 @@ impl fmt::Display for Phase {
 #[serde(default)]
 pub struct Status {
     pub connector: String,
-    /// The slot is active.
+    /// Local log: the slot is active. Kafka: the consumer group has members; null where the broker does not say.
     pub running: Option<bool>,
     /// The daemon reads the stream itself: false while it stands by or tries again, null where no daemon answered.
     pub streaming: Option<bool>,
@@ -211,7 +211,7 @@ impl Status {
 pub struct Facts<'a> {
     /// The target has a record of the connector, and its log has a beginning; `None`: the target was never seen.
     pub prepared: Option<bool>,
-    /// Somebody reads the slot.
+    /// Somebody reads the slot, or the log.
     pub active: Option<bool>,
     /// A daemon runs, if only to try again.
     pub daemon: bool,

@@ -3,7 +3,7 @@
 use super::progress;
 use crate::config::Connector;
 use crate::http::{self, Answers};
-use crate::pipeline::{Answer, Live, Observer, Tasks};
+use crate::pipeline::{Answer, Live, Observer, Tasks, Watch};
 use crate::status::Status;
 use crate::telemetry::Exporter;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ pub(super) fn attend(connector: &Arc<Connector>, progress: Progress) -> Attendan
     let answer = Answer::new(Arc::clone(&live), exporter);
     let tasks = Tasks::default();
     let (seen, look) = watch::channel(Status::default());
+    tasks.start(Watch { live: Arc::clone(&live) }.run());
     tasks.start(Observer { answer: answer.clone(), seen }.run());
     if let Some(listen) = connector.http {
         let metrics = answer.clone();

@@ -7,8 +7,8 @@ use crate::config::Connector;
 use crate::pipeline::kafka::{ApplyLife, CaptureLife};
 use crate::pipeline::{self, End, FirstCopy, Life, Live, PipelineError, RunOptions, Tasks};
 use crate::source;
-use crate::telemetry::Meter;
 use clap::Args;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
@@ -79,27 +79,25 @@ impl Running {
             };
             return pipeline::run_local(life, self.reload.subscribe()).await;
         }
-        // one set of counters: apply's, which sees what arrives
-        let capture = self.capture_with(Arc::new(|_| {}));
+        self.live.board.has_halves(2);
         tokio::select! {
-            ended = capture => ended,
-            ended = self.apply() => ended,
+            ended = Box::pin(self.capture()) => ended,
+
+            ended = Box::pin(self.apply()) => ended,
             ended = self.held() => ended,
         }
     }
 
     pub async fn capture(&self) -> Result<End, PipelineError> {
         let live = Arc::clone(&self.live);
-        self.capture_with(Arc::new(move |meter| live.counts(meter))).await
-    }
-
-    async fn capture_with(&self, publish: Arc<dyn Fn(Arc<Meter>) + Send + Sync>) -> Result<End, PipelineError> {
         let life = CaptureLife {
             connector: Arc::clone(&self.connector),
             options: self.options,
             stop: self.stop.clone(),
             board: Arc::clone(&self.live.board),
-            publish,
+            publish: Arc::new(move |meter| live.captures(meter)),
+            refused: BTreeMap::new(),
+            topics: BTreeMap::new(),
         };
         pipeline::kafka::run_capture(life, self.reload.subscribe()).await
     }
@@ -118,7 +116,7 @@ impl Running {
     /// `--endpos` through Kafka: until the target holds it.
     async fn held(&self) -> Result<End, PipelineError> {
         match self.options.endpos {
-            Some(wanted) => pipeline::kafka::until_held(&self.connector, wanted).await,
+            Some(wanted) => pipeline::kafka::until_held(&self.connector, &self.live.board, wanted).await,
             None => std::future::pending().await,
         }
     }

@@ -28,7 +28,10 @@ pub(super) async fn run(connector: &Connector, options: &Options, output: &Outpu
     let until = Instant::now() + options.timeout;
     let wanted = match options.lsn {
         Place::At(end) => end,
-        Place::Current => run::current(connector).await?,
+        Place::Current => {
+            pipeline::same_source(connector).await.map_err(|error| anyhow::anyhow!(pipeline::chain(&error)))?;
+            run::current(connector).await?
+        }
     };
     let mut tasks = Tasks::default();
     let mut session = None;

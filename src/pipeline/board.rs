@@ -38,6 +38,8 @@ pub struct Board {
     stream: Mutex<Stream>,
     /// Halves of ours that read it, or the log.
     readers: AtomicUsize,
+    /// How many there should be: `run` through Kafka has two.
+    halves: AtomicUsize,
 }
 
 /// Whether the source's stream is read.
@@ -56,7 +58,8 @@ pub struct Streaming(Arc<Board>);
 impl Drop for Streaming {
     fn drop(&mut self) {
         let mut stream = lock(&self.0.stream);
-        if self.0.readers.fetch_sub(1, Relaxed) == 1 {
+        self.0.readers.fetch_sub(1, Relaxed);
+        if *stream == Stream::Read {
             *stream = Stream::EndedAt(Instant::now());
         }
     }
@@ -95,9 +98,16 @@ impl Board {
     /// The source's stream (of `apply` alone: the log) is read now, until the guard goes.
     pub fn streams(self: &Arc<Self>) -> Streaming {
         let mut stream = lock(&self.stream);
-        self.readers.fetch_add(1, Relaxed);
-        *stream = Stream::Read;
+        let reading = self.readers.fetch_add(1, Relaxed) + 1;
+        if reading >= self.halves.load(Relaxed) {
+            *stream = Stream::Read;
+        }
         Streaming(Arc::clone(self))
+    }
+
+    /// So many halves run here; it is read when all of them do.
+    pub fn has_halves(&self, halves: usize) {
+        self.halves.store(halves, Relaxed);
     }
 
     pub fn stream(&self) -> Stream {

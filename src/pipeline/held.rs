@@ -1,7 +1,10 @@
 //! Whether the target holds a place of the source's WAL, told from the databases alone.
 
-use super::PipelineError;
+use super::{PipelineError, Tasks, session};
 use crate::change::{EndLsn, TableName};
+use crate::config::Connector;
+use crate::event::table_topic;
+use crate::source;
 use crate::store::table_state::{Halted, TableState};
 use crate::store::watermark::Watermark;
 use crate::store::{self, checkpoint, table_state, watermark};
@@ -12,6 +15,8 @@ use tokio_postgres::Client;
 pub struct Held {
     /// Everything that ends at or before it is in the target, of the tables that follow. `None`: nothing was recorded yet.
     pub end: Option<EndLsn>,
+    /// The same, of the tables that are not halted: what has come as far as it can.
+    pub end_of_others: Option<EndLsn>,
     pub tables: Vec<TableState>,
 }
 
@@ -26,6 +31,36 @@ impl Held {
         self.end.is_some_and(|end| end >= wanted)
             && self.tables.iter().all(|table| table.copied && table.lacks_from.is_none() && table.halted.is_none())
     }
+
+    /// It never will without help: everything else is there, and a table is halted.
+    pub fn lacks_only_halted(&self, wanted: EndLsn) -> bool {
+        self.end_of_others.is_some_and(|end| end >= wanted) && self.halted().next().is_some()
+    }
+}
+
+/// A place of the source means something only if it is the source that was recorded. A target that is away, or has no record, says nothing.
+///
+/// # Errors
+/// It is another one; or the source could not be asked.
+pub async fn same_source(connector: &Connector) -> Result<(), PipelineError> {
+    let tasks = Tasks::default();
+    let name = connector.object_name();
+    let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
+    let facts = source::server_facts(&source).await?;
+    let Ok(target) = session::open(&tasks, &connector.target.endpoint, &name).await else { return Ok(()) };
+    if !store::schema::exists(&target).await? {
+        return Ok(());
+    }
+    match store::connector::read(&target, &connector.name).await? {
+        Some(record) if record.source_system != facts.system_id => Err(PipelineError::Belief {
+            what: format!(
+                "the source's system identifier is {}, and `{}` follows {}",
+                facts.system_id, connector.name, record.source_system
+            ),
+            hint: "look at `[source] url`: it leads to another server than when the connector first started".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Reads how far the target is. `None`: the connector has no record there.
@@ -39,12 +74,27 @@ pub async fn held(target: &Client, connector: &str) -> Result<Option<Held>, Pipe
     let Some(record) = store::connector::read(target, connector).await? else { return Ok(None) };
     let tables = table_state::read(target, connector).await?;
     let checkpoints = checkpoint::read(target, connector).await?;
-    let end = if record.log_kind == "local" {
-        checkpoints.iter().find(|found| found.topic == checkpoint::LOCAL).and_then(|found| found.end_lsn)
+    let (end, end_of_others) = if record.log_kind == "local" {
+        let end = checkpoints.iter().find(|found| found.topic == checkpoint::LOCAL).and_then(|found| found.end_lsn);
+        (end, end)
     } else {
-        watermark::read(target, connector).await?.filter(|mark| reached(mark, &checkpoints)).map(|mark| mark.end)
+        let mark = watermark::read(target, connector).await?;
+        let end = mark.as_ref().filter(|mark| reached(mark, &checkpoints)).map(|mark| mark.end);
+        let others = mark.map(|mark| without_halted(mark, record.topic_prefix.as_deref().unwrap_or_default(), &tables));
+        (end, others.filter(|mark| reached(mark, &checkpoints)).map(|mark| mark.end))
     };
-    Ok(Some(Held { end, tables }))
+    Ok(Some(Held { end, end_of_others, tables }))
+}
+
+/// The watermark of the tables that are not halted.
+fn without_halted(mut mark: Watermark, prefix: &str, tables: &[TableState]) -> Watermark {
+    for table in tables.iter().filter(|table| table.halted.is_some()) {
+        // a name that can be no topic has none
+        if let Ok(topic) = table_topic(prefix, &table.source) {
+            mark.ends.remove(&topic);
+        }
+    }
+    mark
 }
 
 /// Every partition has been applied up to the watermark's offsets; an empty one needs no checkpoint.

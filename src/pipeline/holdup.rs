@@ -4,6 +4,7 @@
 mod words;
 
 use super::board::Board;
+use super::live::Live;
 use super::{PipelineError, Tasks, session};
 use crate::catalog::{self, Blocker, LockHolder};
 use crate::config::Connector;
@@ -78,25 +79,25 @@ impl Drop for BusyGuard<'_> {
     }
 }
 
-/// Looks after all busy sessions.
+/// Looks after all busy sessions, for as long as the daemon lives.
 pub struct Watch {
-    pub connector: Arc<Connector>,
-    pub board: Arc<Board>,
+    pub live: Arc<Live>,
 }
 
 impl Watch {
     pub async fn run(self) {
-        let mut said = Said { board: &self.board, who: BTreeSet::new() };
+        let board = &self.live.board;
+        let mut said = Said { board, who: BTreeSet::new() };
         let (mut source, mut target) = (Asking::default(), Asking::default());
         loop {
             tokio::time::sleep(EVERY).await;
             let mut held = Vec::new();
-            for busy in self.board.busy().into_iter().filter(|busy| busy.for_long()) {
+            for busy in board.busy().into_iter().filter(|busy| busy.for_long()) {
                 let asking = match busy.side {
                     Side::Source => &mut source,
                     Side::Target => &mut target,
                 };
-                match asking.holders(&self.connector, &busy).await {
+                match asking.holders(&self.live.connector(), &busy).await {
                     Ok(holders) if holders.is_empty() || !busy.for_long() => {}
                     Ok(holders) => held.push((name(&busy, &holders), words::lock(busy.side, &holders))),
                     Err(error) => tracing::debug!(error = %super::chain(&error), "cannot see who holds a lock"),

@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 pub struct Live {
     connector: Mutex<Arc<Connector>>,
     pub board: Arc<Board>,
+    /// Apply's, or both halves'.
     meter: Mutex<Option<Arc<Meter>>>,
+    /// Capture's own, where the log is Kafka.
+    captures: Mutex<Option<Arc<Meter>>>,
     trend: Mutex<Trend>,
     begun: Instant,
 }
@@ -24,6 +27,7 @@ impl Live {
             connector: Mutex::new(connector),
             board: Arc::default(),
             meter: Mutex::default(),
+            captures: Mutex::default(),
             trend: Mutex::default(),
             begun: Instant::now(),
         }
@@ -40,20 +44,23 @@ impl Live {
 
     /// A life of the pipeline begins to count.
     pub fn counts(&self, meter: Arc<Meter>) {
-        let mut slot = lock(&self.meter);
-        if let Some(earlier) = slot.take() {
-            meter.follow_on(&earlier);
-        }
-        *slot = Some(meter);
+        renew(&self.meter, meter);
     }
 
-    /// Age of the oldest known transaction that is not applied yet, or, where the stream has ended, the time since then if that is
+    /// The same, of capture to Kafka.
+    pub fn captures(&self, meter: Arc<Meter>) {
+        renew(&self.captures, meter);
+    }
+
+    /// Age of the oldest known transaction that is not applied yet, or, where the stream is not read, the time since then if that is
     /// more: there may be transactions as old that we do not know of. `None`: nothing ran yet.
     pub fn lag_now(&self) -> Option<Duration> {
-        let known = lock(&self.meter).as_ref().map(|meter| meter.lag_now())?;
+        let of = |meter: &Mutex<Option<Arc<Meter>>>| lock(meter).as_ref().map(|meter| meter.lag_now());
+        let known = of(&self.meter).max(of(&self.captures))?;
         match self.board.stream() {
+            Stream::NotYet => Some(known.max(self.begun.elapsed())),
             Stream::EndedAt(then) => Some(known.max(then.elapsed())),
-            Stream::NotYet | Stream::Read => Some(known),
+            Stream::Read => Some(known),
         }
     }
 
@@ -70,7 +77,7 @@ impl Live {
         status.streaming = Some(self.board.stream() == Stream::Read);
         let mut waiting = self.board.waiting();
         let halted = self.board.halted_tables();
-        let meter = lock(&self.meter).clone();
+        let (meter, captures) = (lock(&self.meter).clone(), lock(&self.captures).clone());
         for table in &mut status.tables {
             table.waiting_for = waiting.remove(&table.target);
             let found = halted.iter().find(|(name, _)| name.to_string() == table.target);
@@ -79,21 +86,26 @@ impl Live {
                 table.halted_because = Some(halted.halted.because.clone());
                 table.hint = Some(halted.halted.hint.clone());
             }
-            let count = meter.iter().flat_map(|meter| &meter.tables).find(|count| count.target.to_string() == table.target);
-            let Some(count) = count else { continue };
+            let of_table = |meter: &&Arc<Meter>| meter.tables.iter().position(|count| count.target.to_string() == table.target);
+            let found =
+                |meter: &Option<Arc<Meter>>| meter.as_ref().and_then(|meter| Some((Arc::clone(meter), of_table(&meter)?)));
+            let (counted, copying) = (found(&meter), found(&captures).or_else(|| found(&meter)));
+            if let Some((meter, at)) = copying.filter(|_| table.state == Some(Phase::Copy)) {
+                table.rows_copied = meter.tables[at].rows_copied.load(Relaxed);
+            }
+            let Some((meter, at)) = counted else { continue };
+            let count = &meter.tables[at];
             table.inserts = Some(count.inserts.load(Relaxed));
             table.updates = Some(count.updates.load(Relaxed));
             table.deletes = Some(count.deletes.load(Relaxed));
             table.truncates = Some(count.truncates.load(Relaxed));
-            if table.state == Some(Phase::Copy) {
-                table.rows_copied = count.rows_copied.load(Relaxed);
-            }
         }
         // the rest is nobody's in particular
         let rest: Vec<String> = waiting.into_values().collect();
         status.waiting_for = (!rest.is_empty()).then(|| rest.join("; "));
-        if let Some(meter) = meter {
-            let spread = |stage| spread(&meter, stage);
+        let meters: Vec<&Meter> = captures.iter().chain(&meter).map(|meter| &**meter).collect();
+        if !meters.is_empty() {
+            let spread = |stage| meters.iter().find_map(|meter| spread(meter, stage)).unwrap_or_default();
             status.lag.end_to_end_ms =
                 Spread { now: self.lag_now().map(|lag| millis(lag.as_micros())), ..spread(Stage::EndToEnd) };
             status.lag.capture_ms = spread(Stage::Capture);
@@ -115,8 +127,16 @@ impl Live {
     }
 }
 
-fn spread(meter: &Meter, stage: Stage) -> Spread {
-    meter.spread(stage).map_or_else(Spread::default, |spread| Spread {
+fn renew(slot: &Mutex<Option<Arc<Meter>>>, meter: Arc<Meter>) {
+    let mut slot = lock(slot);
+    if let Some(earlier) = slot.take() {
+        meter.follow_on(&earlier);
+    }
+    *slot = Some(meter);
+}
+
+fn spread(meter: &Meter, stage: Stage) -> Option<Spread> {
+    meter.spread(stage).map(|spread| Spread {
         p50: Some(millis(spread.p50.into())),
         p99: Some(millis(spread.p99.into())),
         max: Some(millis(spread.max.into())),

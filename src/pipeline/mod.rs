@@ -25,7 +25,8 @@ mod tasks;
 mod trend;
 
 pub use board::{Board, HaltedTable, Progress, Stream};
-pub use held::{Held, held};
+pub use held::{Held, held, same_source};
+pub use holdup::Watch;
 pub use live::Live;
 pub use observe::{Answer, Observer};
 pub use prepare::{FirstCopy, Prepared, prepare};

@@ -5,6 +5,7 @@ use super::{PipelineError, Tasks, session};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
+use crate::log::kafka::Admin;
 use crate::pg::{ConnectError, Endpoint};
 use crate::source::{self, ServerFacts, SlotFacts, SlotName};
 use crate::status::{self, Phase, Place, Source, Status, Table, Target};
@@ -25,6 +26,7 @@ pub struct Reporter {
     target: Asked,
     /// What the target said last: nobody but us changes it, so it stays true while the target is away.
     last: Option<InTarget>,
+    broker: Option<Admin>,
     estimates: BTreeMap<TableName, i64>,
     estimated_at: Option<Instant>,
 }
@@ -51,7 +53,8 @@ impl Reporter {
 
     /// Asks both at once. What cannot be asked is null, with the reason beside it. `daemon`: one runs, if only to try again.
     pub async fn status(&mut self, connector: &Connector, daemon: bool) -> Status {
-        let (source, target) = tokio::join!(
+        let (members, source, target) = tokio::join!(
+            members(&mut self.broker, connector),
             self.source.ask(&connector.source.endpoint, connector, PipelineError::Source, async |client| {
                 at_source(client, connector).await
             }),
@@ -68,11 +71,18 @@ impl Reporter {
         self.estimate(&states).await;
         let tables: Vec<Table> = states.iter().map(|state| self.table(state)).collect();
         let slot = source.as_ref().ok().and_then(|found| found.slot.as_ref());
-        let active = source.is_ok().then(|| slot.is_some_and(|slot| slot.active_pid.is_some()));
+        let captures = source.is_ok().then(|| slot.is_some_and(|slot| slot.active_pid.is_some()));
+        let applies = members.map_or(captures, |members| members.map(|members| members > 0));
+        // one half is enough to be more than stopped
+        let active = match (captures, applies) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        };
         let begun = in_target.as_ref().map(|found| found.recorded && (found.place.is_some() || connector.kafka().is_some()));
         let phase = status::phase(status::Facts { prepared: begun, active, daemon, tables: &tables });
         let end = in_target.as_ref().and_then(|found| found.held.as_ref()).and_then(|held| held.end);
-        let mut status = Status { connector: connector.name.clone(), running: active, phase, tables, ..Status::default() };
+        let mut status = Status { connector: connector.name.clone(), running: applies, phase, tables, ..Status::default() };
         status.lag.wal_bytes = wal_bytes(source.as_ref().ok(), end);
         status.source = source_part(connector, &source);
         status.target = Target {
@@ -149,6 +159,16 @@ impl Asked {
         }
         answer
     }
+}
+
+/// How many members the consumer group has; inner `None`: the broker does not say. Outer `None`: the log is not Kafka.
+async fn members(admin: &mut Option<Admin>, connector: &Connector) -> Option<Option<usize>> {
+    let kafka = connector.kafka()?;
+    if admin.is_none() {
+        *admin = Admin::new(kafka).ok();
+    }
+    let Some(admin) = admin else { return Some(None) };
+    Some(admin.members(&connector.object_name(), PATIENCE).await.ok())
 }
 
 async fn at_source(client: &Client, connector: &Connector) -> Result<AtSource, PipelineError> {

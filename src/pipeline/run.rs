@@ -5,7 +5,7 @@ use super::board::Board;
 use super::copy::Copier;
 use super::gate::{Gate, Gates};
 use super::gather::{Bundle, Gatherer};
-use super::holdup::{Busy, Side, Watch};
+use super::holdup::{Busy, Side};
 use super::local::LocalWriter;
 use super::prepare::{FirstCopy, Prepared, prepare};
 use super::{PipelineError, Tasks, recheck, session};
@@ -74,7 +74,6 @@ impl Life {
         let name = connector.object_name();
         let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
-        tasks.start(Watch { connector: Arc::clone(&connector), board: Arc::clone(&self.board) }.run());
         let at_source = Busy::of(&source, Side::Source, None, &self.board).await?;
         let at_target = Busy::of(&target, Side::Target, None, &self.board).await?;
         if stands_by(&connector, &source, &self.board, &mut self.stop).await? {

@@ -77,6 +77,18 @@ pub async fn take(client: &Client, connector: &str, topic: &str, partition: i32)
     checkpoint(&row)
 }
 
+/// A topic that is about to be made anew has no history: what was known of one with its name is void.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn forget(client: &Client, connector: &str, topic: &str) -> Result<(), StoreError> {
+    for table in ["checkpoint", "barrier"] {
+        let sql = format!("DELETE FROM tablelift.{table} WHERE connector = $1 AND topic = $2");
+        client.execute(&sql, &[&connector, &topic]).await.map_err(doing("forget a topic"))?;
+    }
+    Ok(())
+}
+
 /// Moves the local checkpoint. Gives false if another writer has taken it: then nothing of this transaction may be committed.
 pub const MOVE_LOCAL: &str = "UPDATE tablelift.checkpoint SET position = $3, end_lsn = $4::text::pg_lsn,
     committed_at = pg_catalog.to_timestamp($5::bigint / 1000000.0)

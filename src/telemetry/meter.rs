@@ -4,7 +4,7 @@ use super::series::{self, Series};
 use super::waiting::Waiting;
 use super::window::{Spread, Window};
 use crate::change::{CommitLsn, Op, TableName, UnixMicros};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -67,6 +67,8 @@ pub struct Meter {
     /// By stage.
     windows: Mutex<[Window; 4]>,
     waiting: Mutex<Waiting>,
+    /// When the oldest change was committed that waits in no order of the stream; 0: none does.
+    waits_since: AtomicI64,
 }
 
 impl Meter {
@@ -87,6 +89,7 @@ impl Meter {
             series: Series::new(connector),
             windows: Mutex::default(),
             waiting: Mutex::default(),
+            waits_since: AtomicI64::new(0),
         }
     }
 
@@ -154,9 +157,15 @@ impl Meter {
         lock(&self.waiting).settled(commit);
     }
 
+    /// Partitions wait each for their own: when the oldest change that any of them waits for was committed.
+    pub fn waits_since(&self, committed_at: Option<UnixMicros>) {
+        self.waits_since.store(committed_at.unwrap_or(0), Relaxed);
+    }
+
     /// How long the oldest transaction that is known and not yet applied has been committed; zero: all are applied.
     pub fn lag_now(&self) -> Duration {
-        lock(&self.waiting).oldest().map_or(Duration::ZERO, since)
+        let unordered = Some(self.waits_since.load(Relaxed)).filter(|&at| at != 0);
+        lock(&self.waiting).oldest().into_iter().chain(unordered).min().map_or(Duration::ZERO, since)
     }
 
     /// Lags of about the last minute; `None`: there were none.

@@ -10,6 +10,7 @@ mod crash;
 mod halt;
 mod harness;
 mod hostile;
+mod log;
 mod operations;
 mod preflight;
 mod status;

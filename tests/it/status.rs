@@ -1,12 +1,16 @@
 //! What the daemon says of itself: `status`, the probes, the metrics.
 
+use crate::both_logs;
 use crate::support::{Cluster, Daemon, Db, Log, PATIENCE, World, eventually};
 use serde_json::Value;
 
 const TABLE: &str = "[[table]]\nsource = 'public.t'";
 
 async fn world(name: &str) -> World {
-    let w = World::new(name).await;
+    with_rows(World::new(name).await).await
+}
+
+async fn with_rows(w: World) -> World {
     w.both("create table t (id int primary key, v text)").await;
     w.source.batch("insert into t select g, 'first' from generate_series(1, 100) g").await;
     w.connector(TABLE);
@@ -38,9 +42,8 @@ async fn a_connector_that_never_was_prepared() {
     assert!(is(&said.json(), "/phase", "prepare") && said.json()["running"] == false, "{said:?}");
 }
 
-#[tokio::test]
-async fn stopped_and_following() {
-    let w = world("status-phases").await;
+both_logs!(stopped_and_following, |w| {
+    let w = with_rows(w).await;
     w.cli("prepare", &[]).await.assert_code(0);
     let status = w.status().await;
     assert!(is(&status, "/phase", "stopped") && status["running"] == false && status["streaming"].is_null(), "{status:#}");
@@ -65,7 +68,7 @@ async fn stopped_and_following() {
     assert_eq!(d.exit().await, 0);
     let status = w.status().await;
     assert!(is(&status, "/phase", "stopped") && status["tables"][0]["inserts"].is_null(), "{status:#}");
-}
+});
 
 #[tokio::test]
 async fn what_the_making_of_a_slot_waits_for() {
@@ -99,9 +102,8 @@ async fn what_the_making_of_a_slot_waits_for() {
     assert!(w.status().await["tables"][1]["waiting_for"].is_null());
 }
 
-#[tokio::test]
-async fn who_holds_a_lock_on_the_target() {
-    let w = world("status-lock").await;
+both_logs!(who_holds_a_lock_on_the_target, |w| {
+    let w = with_rows(w).await;
     let _d = Daemon::run(&w);
     follows(&w).await;
     let other = w.target.session().await;
@@ -119,11 +121,10 @@ async fn who_holds_a_lock_on_the_target() {
     other.batch_execute("commit").await.unwrap();
     w.settle().await;
     eventually("nobody any more", PATIENCE, async || w.status().await["tables"][0]["waiting_for"].is_null()).await;
-}
+});
 
-#[tokio::test]
-async fn metrics_are_the_interface() {
-    let w = world("status-metrics").await;
+both_logs!(metrics_are_the_interface, |w| {
+    let w = with_rows(w).await;
     let _d = Daemon::run(&w);
     follows(&w).await;
     w.source.batch("insert into t values (1001, 'b')").await;
@@ -161,7 +162,7 @@ async fn metrics_are_the_interface() {
     }
     assert_eq!(w.get("/healthz").await, Some((200, "ok\n".to_owned())));
     assert_eq!(w.get("/nothing").await.map(|(code, _)| code), Some(404));
-}
+});
 
 #[tokio::test]
 async fn a_halted_table_says_why() {

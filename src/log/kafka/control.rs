@@ -53,6 +53,7 @@ pub enum Tail {
 }
 
 /// The capture's writing side.
+#[derive(Clone)]
 pub struct Control {
     producer: Producer,
     topic: String,

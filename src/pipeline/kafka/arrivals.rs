@@ -71,6 +71,9 @@ impl TableReader {
                         // reads have no place in the stream: their offset tells them apart
                         change.position = Position { ordinal: u64::try_from(message.offset).unwrap_or(0), ..Position::default() };
                     }
+                    if change.op != Op::Read && work.times.last() != Some(&at) {
+                        work.sent.push(message.timestamp * 1000);
+                    }
                     for (plan, binding) in &self.shapes[shape].plans {
                         work.items.push(Item { plan: *plan, change: change.clone(), binding: Ok(Arc::clone(binding)) });
                         work.places.push((message.offset, work.position));

@@ -21,6 +21,9 @@ use std::time::Duration;
 /// Rows between two looks at what is acknowledged.
 const GROUP: u64 = 5000;
 
+/// A copy in the log: where its table's stream begins, its rows, how far they reach.
+pub type Copied = (Position, i64, Ends);
+
 /// Copies tables into their topics.
 pub struct TopicCopier {
     pub connector: Arc<Connector>,
@@ -36,7 +39,7 @@ pub struct TopicCopier {
 
 impl TopicCopier {
     /// Copies one table, whatever it takes. Gives where its stream begins, its rows, and how far they reach in the log.
-    pub async fn copy(&self, table: usize) -> (Position, i64, Ends) {
+    pub async fn copy(&self, table: usize) -> Copied {
         let name = self.specs[table].shape.name.clone();
         let mut pause = Duration::from_millis(200);
         for attempt in 1_u32.. {
@@ -66,7 +69,7 @@ impl TopicCopier {
         unreachable!("attempts do not end")
     }
 
-    async fn attempt(&self, table: usize, id: &str) -> Result<(Position, i64, Ends), PipelineError> {
+    async fn attempt(&self, table: usize, id: &str) -> Result<Copied, PipelineError> {
         let spec = &self.specs[table];
         let tasks = Tasks::default();
         let name = self.connector.object_name();

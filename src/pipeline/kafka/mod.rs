@@ -17,14 +17,19 @@ pub use specs::TableSpec;
 
 use crate::change::EndLsn;
 use crate::config::Connector;
+use crate::pipeline::board::{Board, Stream};
 use crate::pipeline::{End, PipelineError, Tasks, held, session};
 use std::time::Duration;
 
-/// Ends when the target holds a place, or cannot because a table is halted.
+/// Ends when the target holds a place, or cannot because a table is halted. Not before both halves have begun: only then is it known that
+/// the place is one of the source that the target follows.
 ///
 /// # Errors
 /// What cannot be tried again.
-pub async fn until_held(connector: &Connector, wanted: EndLsn) -> Result<End, PipelineError> {
+pub async fn until_held(connector: &Connector, board: &Board, wanted: EndLsn) -> Result<End, PipelineError> {
+    while board.stream() == Stream::NotYet {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let tasks = Tasks::default();
@@ -34,7 +39,7 @@ pub async fn until_held(connector: &Connector, wanted: EndLsn) -> Result<End, Pi
                 if found.holds(wanted) {
                     return Ok(End::Reached);
                 }
-                if found.end.is_some_and(|end| end >= wanted) && found.halted().next().is_some() {
+                if found.lacks_only_halted(wanted) {
                     return Ok(End::HaltedBefore);
                 }
             }

@@ -19,10 +19,12 @@ pub enum Doing {
         marker: String,
         offset: i64,
     },
-    /// Its table is halted.
+    /// Its table is halted, here or in another partition of ours.
     Halted {
         again: Instant,
     },
+    /// Its table's rule does not fit the target: nothing is tried before a new life.
+    Broken,
 }
 
 /// A partition that is ours.
@@ -40,6 +42,10 @@ pub struct Share {
     pub doing: Doing,
     /// When the change that it is stuck at was first refused.
     pub stuck_since: Option<Instant>,
+    /// It is to blame that its table is halted, and has not moved since.
+    pub halted: bool,
+    /// When the first change that it received and has not applied was committed.
+    pub waiting: Option<UnixMicros>,
 }
 
 /// What all partitions of a topic do together.
@@ -66,7 +72,10 @@ pub struct Work {
     pub items: Vec<Item>,
     /// The offset of each item's message, and the position before it.
     pub places: Vec<(i64, Option<Position>)>,
+    /// When each item was committed.
     pub times: Vec<UnixMicros>,
+    /// When the log was given each source transaction.
+    pub sent: Vec<UnixMicros>,
     pub next_offset: i64,
     pub position: Option<Position>,
     pub capture_epoch: i64,

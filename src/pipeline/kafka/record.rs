@@ -54,4 +54,51 @@ impl SlotRecord {
     pub fn end(&self) -> EndLsn {
         EndLsn(self.end.0)
     }
+
+    /// How far the slot may be confirmed once this record is in the log. `floor`: where it stood when this capture started.
+    ///
+    /// # Errors
+    /// A text is not a position.
+    pub fn confirmable(&self, floor: EndLsn) -> Result<EndLsn, ParsePositionError> {
+        self.tables.values().try_fold(self.end(), |least, table| {
+            let hold = match (&table.lacks_from, table.copied) {
+                (_, false) => floor,
+                (Some(from), true) => EndLsn(from.parse::<Position>()?.commit.0),
+                (None, true) => least,
+            };
+            Ok(least.min(hold))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::CommitLsn;
+
+    #[test]
+    fn the_slot_stays_before_what_a_record_says_is_lacking() {
+        let lsn = |lsn| EndLsn(Lsn(lsn));
+        let table = |copied, lacks: Option<u64>| TableRecord {
+            copied,
+            lacks_from: lacks.map(|lsn| Position::start_of(1, CommitLsn(Lsn(lsn))).to_string()),
+            ..TableRecord::default()
+        };
+        let of = |tables: Vec<TableRecord>| SlotRecord {
+            connector: String::new(),
+            source_system: String::new(),
+            timeline: 1,
+            incarnation: 1,
+            epoch: 1,
+            position: String::new(),
+            end: EndLsnText(Lsn(500)),
+            ends: Ends::default(),
+            tables: tables.into_iter().enumerate().map(|(at, table)| (at.to_string(), table)).collect(),
+        };
+        let follows = table(true, None);
+        assert_eq!(of(vec![follows.clone()]).confirmable(lsn(7)), Ok(lsn(500)));
+        assert_eq!(of(vec![follows.clone(), table(true, Some(100))]).confirmable(lsn(7)), Ok(lsn(100)));
+        assert_eq!(of(vec![follows.clone(), table(true, Some(900))]).confirmable(lsn(7)), Ok(lsn(500)));
+        assert_eq!(of(vec![follows, table(false, None), table(true, Some(100))]).confirmable(lsn(7)), Ok(lsn(7)));
+    }
 }

@@ -1,0 +1,60 @@
+//! Tables that halted because their entry no longer fits what the stream brings are tried again: every 30 s their entries are compiled anew,
+//! and only when one fits does the stream begin again for it.
+
+use crate::catalog;
+use crate::change::{Table, TableName};
+use crate::config::Connector;
+use crate::pipeline::{PipelineError, Tasks, session};
+use crate::preflight;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const EVERY: Duration = Duration::from_secs(30);
+
+/// The shapes at which tables halted.
+#[derive(Clone, Default)]
+pub struct Misfits(Arc<Mutex<BTreeMap<TableName, Arc<Table>>>>);
+
+impl Misfits {
+    pub fn add(&self, table: &Arc<Table>) {
+        self.0.lock().expect("nothing panics while it holds the lock").insert(table.name.clone(), Arc::clone(table));
+    }
+
+    fn all(&self) -> BTreeMap<TableName, Arc<Table>> {
+        self.0.lock().expect("nothing panics while it holds the lock").clone()
+    }
+
+    /// Ends when one of them fits.
+    pub async fn until_one_fits(&self, connector: &Connector) {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let tables = self.all();
+            if tables.is_empty() {
+                continue;
+            }
+            match one_fits(connector, &tables).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(error = %crate::pipeline::chain(&error), "halted tables could not be looked at");
+                }
+            }
+        }
+    }
+}
+
+async fn one_fits(connector: &Connector, tables: &BTreeMap<TableName, Arc<Table>>) -> Result<bool, PipelineError> {
+    let tasks = Tasks::default();
+    let name = connector.object_name();
+    let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
+    let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
+    let relations = catalog::relations(&source).await?;
+    let (rules, _) = preflight::expand(connector, &relations);
+    let rules: Vec<_> = rules.into_iter().filter(|rule| tables.contains_key(&rule.source)).collect();
+    let compiled = preflight::compile_all(&source, &mut target, &rules).await?;
+    Ok(tables.iter().any(|(name, table)| {
+        let mut of_table = compiled.iter().filter(|one| one.rule.source == *name).peekable();
+        of_table.peek().is_some() && of_table.all(|one| one.plan.as_ref().is_ok_and(|plan| plan.bind(table).is_ok()))
+    }))
+}

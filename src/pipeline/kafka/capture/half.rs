@@ -1,0 +1,265 @@
+//! The running half: each change of the stream as an event in its topic's partition.
+
+use super::again::Misfits;
+use super::ledger::{Counts, Ledger, News, Sealed};
+use crate::change::{Before, Cell, Change, EndLsn, Feed, Op, Position, Row, Table, UnixMicros};
+use crate::event::{About, Encoder, Frame, Origin};
+use crate::log::LogError;
+use crate::log::kafka::{AckGroup, Control, Producer};
+use crate::mapping::TablePlan;
+use crate::pipeline::PipelineError;
+use crate::pipeline::board::Board;
+use crate::pipeline::gate::{Gate, Gates};
+use crate::pipeline::kafka::record::TABLES;
+use crate::pipeline::kafka::specs::{TableSpec, canonical_numeric};
+use crate::store::table_state::Halted;
+use crate::telemetry::{self, Meter};
+use hashbrown::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A group of events is closed at the first commit after so many, or so long.
+const GROUP_EVENTS: usize = 5000;
+const GROUP_TIME: Duration = Duration::from_millis(20);
+
+pub struct Half {
+    pub specs: Vec<TableSpec>,
+    pub database: String,
+    pub plans: Arc<Vec<TablePlan>>,
+    pub encoders: Vec<Encoder>,
+    /// By relation id: which table it is, and whether the plans fit the shape that the stream brings.
+    pub by_relation: HashMap<u32, (usize, Result<(), String>)>,
+    pub gates: Gates,
+    pub ledger: Ledger,
+    pub producer: Producer,
+    pub control: Control,
+    pub frame: Frame,
+    pub meter: Arc<Meter>,
+    pub board: Arc<Board>,
+    pub incarnation: u32,
+    pub misfits: Misfits,
+    pub at: Standing,
+}
+
+/// What is between two commits, or two groups.
+pub struct Standing {
+    group: Option<Arc<AckGroup>>,
+    events: usize,
+    grouped_at: Instant,
+    open: Option<(u32, UnixMicros)>,
+    marked: bool,
+    news: Vec<(usize, News)>,
+    commits: Vec<UnixMicros>,
+    /// Changes by table and kind.
+    counts: Counts,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self {
+            group: None,
+            events: 0,
+            grouped_at: Instant::now(),
+            open: None,
+            marked: false,
+            news: Vec::new(),
+            commits: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+}
+
+impl Half {
+    /// # Errors
+    /// The life is over: the log or the control topic refuses.
+    pub async fn take(&mut self, feeds: Vec<Feed>) -> Result<(), PipelineError> {
+        for feed in feeds {
+            match feed {
+                Feed::Begin { xid, committed_at, .. } => self.at.open = Some((xid, committed_at)),
+                Feed::Shape(table) => self.shape(&table).await?,
+                Feed::Change(change) => self.change(change).await?,
+                Feed::Mark => self.at.marked = true,
+                Feed::Commit { commit, end, committed_at } => {
+                    self.at.open = None;
+                    self.committed(Position::new(self.incarnation, commit, u64::MAX), end, committed_at);
+                }
+                Feed::Keepalive { end } => {
+                    if self.at.open.is_none() {
+                        let moved = self.gates.idle(end);
+                        self.note(moved);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A table stands still.
+    pub fn halted(&self) -> bool {
+        (0..self.specs.len()).any(|table| matches!(self.gates.gate(table), Gate::Halted(_)))
+    }
+
+    fn note(&mut self, moved: Vec<(usize, Option<Position>)>) {
+        self.at.marked |= !moved.is_empty();
+        self.at.news.extend(moved.into_iter().map(|(table, lacks)| (table, News::Lacks(lacks))));
+    }
+
+    /// Takes note of a relation: which table it is, and whether the plans still fit it. A shape that they fit, but that is not the one
+    /// known so far, is announced before its first event.
+    async fn shape(&mut self, table: &Arc<Table>) -> Result<(), PipelineError> {
+        let Some(at) = self.specs.iter().position(|spec| spec.shape.name == table.name) else { return Ok(()) };
+        let of_table = self.plans.iter().filter(|plan| plan.source == table.name);
+        let misfits: Vec<String> =
+            of_table.filter_map(|plan| plan.bind(table).err()).flatten().map(|misfit| misfit.to_string()).collect();
+        let fits = if misfits.is_empty() { Ok(()) } else { Err(misfits.join("; ")) };
+        let names = |table: &Table| table.columns.iter().map(|column| (column.name.clone(), column.type_oid)).collect::<Vec<_>>();
+        if fits.is_ok() && names(self.encoders[at].table()) != names(table) {
+            let encoder = Encoder::new(Arc::clone(table), &self.specs[at].key, &self.database, &self.ledger.record.connector);
+            self.encoders[at] = encoder.map_err(|error| PipelineError::Belief {
+                what: error.to_string(),
+                hint: "bring the table's key in line with its entry in the connector file".to_owned(),
+            })?;
+            self.specs[at].note_shape(table);
+            self.control.write(TABLES, &serde_json::to_vec(&self.specs).expect("plain data is always JSON")).await?;
+        }
+        self.by_relation.insert(table.relation_id, (at, fits));
+        Ok(())
+    }
+
+    async fn change(&mut self, change: Change) -> Result<(), PipelineError> {
+        let Some((table, fits)) = self.by_relation.get(&change.table.relation_id) else { return Ok(()) };
+        let table = *table;
+        if !self.gates.wants(table, change.position) {
+            return Ok(());
+        }
+        if let Err(because) = fits {
+            let because = because.clone();
+            let hint = "bring the entry in the connector file (`ignore`) and the target in line; it is tried again every 30 s, at SIGHUP and at a restart";
+            self.misfits.add(&change.table);
+            self.halt(table, change.position, because, hint.to_owned());
+            return Ok(());
+        }
+        let (first, second) = split(&self.encoders[table], change);
+        let op = if second.is_some() { Op::Update } else { first.op };
+        for part in std::iter::once(first).chain(second) {
+            if let Err((because, hint)) = self.emit(table, &part).await? {
+                self.halt(table, part.position, because, hint);
+                return Ok(());
+            }
+        }
+        self.at.counts.add(table, op);
+        Ok(())
+    }
+
+    /// Sends one change's event, and its tombstone. The inner error halts the table.
+    async fn emit(&mut self, table: usize, change: &Change) -> Result<Result<(), (String, String)>, PipelineError> {
+        let (xid, committed_at) = self.at.open.unwrap_or_default();
+        let spec = &self.specs[table];
+        let encoder = &self.encoders[table];
+        let about =
+            About { epoch: self.ledger.record.epoch, now: telemetry::now(), origin: Origin::Stream { xid, committed_at } };
+        let row = change.after.as_ref().or_else(|| change.before.row());
+        let numeric = spec.numeric_key;
+        let cells = row.into_iter().flat_map(|row: &Row| encoder.key_cells(row)).map(|cell| match cell {
+            Cell::Text(text) if numeric => Cell::Text(canonical_numeric(text)),
+            other => other,
+        });
+        if let Err(error) = encoder.change(&mut self.frame, change, cells, &about) {
+            let hint = "the log cannot carry this value; with the local log it can be carried".to_owned();
+            return Ok(Err((error.to_string(), hint)));
+        }
+        if self.at.group.is_none() {
+            self.at.group = Some(self.ledger.open());
+            self.at.grouped_at = Instant::now();
+        }
+        let group = self.at.group.as_ref().expect("it was opened a moment ago");
+        let partitions = spec.partitions();
+        let sent = if change.op == Op::Truncate {
+            let mut sent = Ok(());
+            for partition in partitions.all() {
+                sent = sent.and(self.producer.send(group, &spec.topic, partition, &self.frame).await);
+            }
+            sent
+        } else {
+            let partition = partitions.of(self.frame.key());
+            let sent = self.producer.send(group, &spec.topic, partition, &self.frame).await;
+            if sent.is_ok() && change.op == Op::Delete && self.frame.into_tombstone() {
+                self.producer.send(group, &spec.topic, partition, &self.frame).await
+            } else {
+                sent
+            }
+        };
+        self.at.events += 1;
+        match sent {
+            Ok(()) => Ok(Ok(())),
+            Err(error @ LogError::TooLarge { .. }) if self.producer.failure().is_none() => {
+                let text = error.to_string();
+                let (because, hint) = text.split_once("\n  hint: ").unwrap_or((&text, ""));
+                Ok(Err((because.to_owned(), format!("{hint}; then SIGHUP, or restart"))))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn halt(&mut self, table: usize, position: Position, because: String, hint: String) {
+        let name = &self.specs[table].shape.name;
+        tracing::error!(table = %name, %position, "table halted: {because}\n  hint: {hint}");
+        self.gates.halt(table, position);
+        let halted = Halted { because, hint };
+        self.board.halted(name, halted.clone(), None);
+        self.at.news.push((table, News::Halted(position, halted)));
+    }
+
+    fn committed(&mut self, position: Position, end: EndLsn, committed_at: UnixMicros) {
+        let moved = self.gates.passed(position, end);
+        self.note(moved);
+        self.at.commits.push(committed_at);
+        self.meter.arrived(&[(position.commit, committed_at)]);
+        let full = self.at.events >= GROUP_EVENTS || self.at.grouped_at.elapsed() >= GROUP_TIME;
+        if self.at.marked || self.ledger.is_empty() || full && self.at.group.is_some() {
+            self.seal();
+        }
+    }
+
+    /// Closes the group of events at the last commit.
+    fn seal(&mut self) {
+        let sealed = Sealed {
+            position: self.gates.checkpoint(),
+            end: self.gates.end(),
+            marked: std::mem::take(&mut self.at.marked),
+            news: std::mem::take(&mut self.at.news),
+            commits: std::mem::take(&mut self.at.commits),
+            counts: std::mem::take(&mut self.at.counts),
+        };
+        self.ledger.seal(self.at.group.take(), sealed);
+        self.at.events = 0;
+    }
+
+    /// About every 50 ms: closes what no commit has closed, and records that the source was idle.
+    pub fn tick(&mut self) {
+        let waits = self.at.group.is_some() || !self.at.commits.is_empty() || self.at.marked;
+        let late = waits && self.at.grouped_at.elapsed() >= GROUP_TIME;
+        let idle = self.at.group.is_none() && self.ledger.is_idle() && self.gates.end() > self.ledger.record.end();
+        if self.at.open.is_none() && (late || idle) {
+            self.seal();
+        }
+    }
+}
+
+/// A change as the topic has it: a key change, and every update of a keyless table, is delete(old) and insert(new) at neighbouring
+/// ordinals.
+fn split(encoder: &Encoder, change: Change) -> (Change, Option<Change>) {
+    let moves = match (change.op, change.before.row(), &change.after) {
+        (Op::Update, Some(old), Some(new)) => encoder.is_keyless() || !encoder.key_cells(old).eq(encoder.key_cells(new)),
+        _ => false,
+    };
+    if moves {
+        let position = change.position;
+        let next = Position { ordinal: position.ordinal + 1, ..position };
+        let delete = Change { op: Op::Delete, after: None, ..change.clone() };
+        let insert = Change { op: Op::Insert, position: next, before: Before::Absent, ..change };
+        (delete, Some(insert))
+    } else {
+        (change, None)
+    }
+}

@@ -1,0 +1,45 @@
+//! Apply's plans: capture's word on the tables, compiled against the target as it is now.
+
+use crate::catalog;
+use crate::change::TableName;
+use crate::mapping::{self, TablePlan};
+use crate::pipeline::PipelineError;
+use crate::pipeline::kafka::specs::TableSpec;
+use crate::store::table_state::Halted;
+use std::collections::BTreeMap;
+use tokio_postgres::Client;
+
+/// All rules against the target; those that do not fit, with the reason.
+///
+/// # Errors
+/// The target could not be asked.
+pub async fn compile(
+    target: &mut Client,
+    specs: &[TableSpec],
+) -> Result<(Vec<TablePlan>, BTreeMap<TableName, Halted>), PipelineError> {
+    let names: Vec<TableName> = specs.iter().flat_map(|spec| &spec.rules).map(|rule| rule.target.clone()).collect();
+    let shapes = catalog::target_shapes(&*target, &names).await?;
+    let (mut plans, mut broken) = (Vec::new(), BTreeMap::new());
+    for spec in specs {
+        for rule in &spec.rules {
+            let because = match shapes.get(&rule.target) {
+                None => "the target has no such table".to_owned(),
+                Some(shape) => {
+                    let (facts, refused) = catalog::rule_facts(target, rule, &spec.shape).await?;
+                    match mapping::compile(rule, &spec.shape, shape, &facts) {
+                        Ok(plan) if refused.is_empty() => {
+                            plans.push(plan);
+                            continue;
+                        }
+                        Ok(_) => "an expression cannot be prepared".to_owned(),
+                        Err(findings) => findings.iter().map(|finding| finding.what.clone()).collect::<Vec<_>>().join("; "),
+                    }
+                }
+            };
+            let hint =
+                "`tablelift check` says more; cure the target, and it is tried again at SIGHUP and at a restart".to_owned();
+            broken.insert(rule.target.clone(), Halted { because, hint });
+        }
+    }
+    Ok((plans, broken))
+}
