@@ -26,11 +26,11 @@ pub struct Applier {
 }
 
 impl Applier {
-    /// Applies changes, in order, inside the open transaction.
+    /// Applies changes, in order, inside the open transaction. What is deferred to its COMMIT is the caller's to see to.
     ///
     /// # Errors
     /// The transaction is to be rolled back and begun anew; nothing was decided about any table.
-    pub async fn apply(&self, session: &mut Session, items: &[Item]) -> Result<Applied, ApplyError> {
+    pub async fn apply_part(&self, session: &mut Session, items: &[Item]) -> Result<Applied, ApplyError> {
         let mut applied = Applied::default();
         let mut rest = items;
         while !rest.is_empty() {

@@ -76,6 +76,7 @@ impl Running {
                 stop: self.stop.clone(),
                 board: Arc::clone(&self.live.board),
                 publish: Arc::new(move |meter| live.counts(meter)),
+                apart: Vec::new(),
             };
             return pipeline::run_local(life, self.reload.subscribe()).await;
         }

@@ -6,11 +6,11 @@ use super::copy::Copier;
 use super::gate::{Gate, Gates};
 use super::gather::{Bundle, Gatherer};
 use super::holdup::{Busy, Side};
-use super::local::LocalWriter;
+use super::local::{LocalError, LocalWriter};
 use super::prepare::{FirstCopy, Prepared, prepare};
 use super::{PipelineError, Tasks, recheck, session};
 use crate::apply::Applier;
-use crate::change::{CommitLsn, EndLsn, Lsn, Position};
+use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
 use crate::fate::Fate;
 use crate::mapping::TablePlan;
@@ -61,6 +61,9 @@ pub struct Life {
     pub board: Arc<Board>,
     /// Shows the tables' counters to the outside, once there are some.
     pub publish: Arc<dyn Fn(Arc<Meter>) + Send + Sync>,
+    /// The one thing that a life leaves to the next: halted tables that it is not to try anew, for its beginning could not end with
+    /// them. Forgotten, they are tried, and found again.
+    pub apart: Vec<TableName>,
 }
 
 impl Life {
@@ -89,6 +92,7 @@ impl Life {
         let taken = checkpoint::take(&target, &connector.name, checkpoint::LOCAL, 0).await?;
         let states = table_state::read(&target, &connector.name).await?;
         let setup = self.set_up(&target, prepared, &states, &reader, &taken).await?;
+        self.apart.clear();
         drop(preparing);
         let _streaming = self.board.streams();
         self.follow(&tasks, setup, reader, source, (target, at_target), taken.epoch).await
@@ -126,6 +130,7 @@ impl Life {
                     let gate = match (state.copied, state.lacks_from) {
                         (false, _) => Gate::Waiting,
                         (true, None) => Gate::Follow,
+                        (true, Some(from)) if self.apart.contains(&state.target) => Gate::Halted(from),
                         (true, Some(from)) => Gate::Behind(from),
                     };
                     if gate == Gate::Waiting {
@@ -184,11 +189,9 @@ impl Life {
             gates,
             meter: Arc::clone(&meter),
             board: Arc::clone(&board),
-            open: false,
+            open: None,
             durable,
             busy,
-            counts: vec![[0; 4]; plans.len()],
-            started: None,
         };
         let (bundles, from_stream) = mpsc::channel(1);
         let (failed, stream_end) = tokio::sync::oneshot::channel();
@@ -226,7 +229,7 @@ impl Life {
         let mut deadline: Option<Instant> = None;
         loop {
             let stopping = *self.stop.borrow();
-            if stopping && (!writer.open || deadline.is_some_and(|deadline| Instant::now() > deadline)) {
+            if stopping && (writer.open.is_none() || deadline.is_some_and(|deadline| Instant::now() > deadline)) {
                 return Ok(End::Stopped);
             }
             if stopping && deadline.is_none() {
@@ -235,7 +238,7 @@ impl Life {
             let step = async {
                 tokio::select! {
                     biased;
-                    _ = again.recv(), if !writer.open => Ok(Step::Again),
+                    _ = again.recv(), if writer.open.is_none() => Ok(Step::Again),
                     bundle = bundles.recv() => match bundle {
                         Some(bundle) => writer.write(bundle).await.map(Step::Confirm),
                         None => Ok(Step::StreamEnded),
@@ -244,7 +247,13 @@ impl Life {
                 }
             };
             let step = tokio::select! {
-                step = step => step?,
+                step = step => match step {
+                    Err(LocalError::Apart(tables)) => {
+                        self.apart = tables;
+                        return Ok(End::Again);
+                    }
+                    other => other?,
+                },
                 () = past(&mut self.stop, deadline) => continue,
             };
             match step {
