@@ -17,7 +17,7 @@ use crate::mapping::TablePlan;
 use crate::source::{self, Feedback, Reader, ReaderConfig, SourceError};
 use crate::store::table_state::TableState;
 use crate::store::{checkpoint, table_state};
-use crate::target::Session;
+use crate::target::{Session, origin};
 use crate::telemetry::Meter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ const READ_BUDGET: usize = 24 << 20;
 /// A commit that the slot is confirmed by must be on the target's disk, whatever its default: else a crash of the target loses what
 /// the source has already forgotten.
 pub(super) const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
+/// The last life's session, whose transaction we have waited for, ends in a moment.
+const ORIGIN_PATIENCE: Duration = Duration::from_secs(1);
 /// A stop waits so long for the open target transaction.
 const LAST_WORDS: Duration = Duration::from_secs(8);
 
@@ -175,6 +177,7 @@ impl Life {
         session.prepare_control(checkpoint::MOVE_LOCAL).await?;
         let triggers_fire = self.connector.target.triggers == Triggers::Fire;
         session.frame(DURABLE).await?;
+        origin::carry(session.client(), &self.connector.object_name(), ORIGIN_PATIENCE).await;
         session.frame("SET lock_timeout = '10s'").await?;
         if !triggers_fire {
             session.frame("SET session_replication_role = replica").await?;
