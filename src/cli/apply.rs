@@ -1,13 +1,12 @@
 //! `apply`: the target's half of `run`.
 
-use super::attend::{Progress, attend};
+use super::attend::Progress;
 use super::capture::needs_kafka;
-use super::run::{Running, exit};
-use super::{Exit, File, signal};
+use super::run::{Halves, daemon};
+use super::{Exit, File};
 use crate::config::Connector;
 use crate::pipeline::{FirstCopy, RunOptions};
 use clap::Args;
-use std::sync::Arc;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -18,16 +17,5 @@ pub(super) struct Options {
 pub(super) async fn run(connector: Connector, progress: Progress) -> anyhow::Result<Exit> {
     needs_kafka(&connector)?;
     let options = RunOptions { endpos: None, copy: FirstCopy::Skip, log_only: false };
-    let file = connector.file.clone();
-    let connector = Arc::new(connector);
-    let attendance = attend(&connector, progress);
-    let live = Arc::clone(&attendance.live);
-    signal::stoppable(|stop| async move {
-        let running = Running::new(connector, options, stop, live);
-        tokio::select! {
-            ended = running.apply() => exit(ended),
-            never = signal::reloads(&file, |connector| running.reload(connector)) => never,
-        }
-    })
-    .await
+    daemon(connector, options, Halves::Apply, progress).await
 }

@@ -1,12 +1,10 @@
 //! `capture`: the source's half of `run`.
 
-use super::attend::{Progress, attend};
-use super::run::{Running, current, exit};
-use super::{Exit, File, Place, signal};
+use super::attend::Progress;
+use super::run::{Halves, daemon, run_options};
+use super::{Exit, File, Place};
 use crate::config::Connector;
-use crate::pipeline::{FirstCopy, RunOptions};
 use clap::Args;
-use std::sync::Arc;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -22,25 +20,8 @@ pub(super) struct Options {
 
 pub(super) async fn run(connector: Connector, options: &Options, progress: Progress) -> anyhow::Result<Exit> {
     needs_kafka(&connector)?;
-    let endpos = match options.endpos {
-        None => None,
-        Some(Place::At(end)) => Some(end),
-        Some(Place::Current) => Some(current(&connector).await?),
-    };
-    let copy = if options.no_copy { FirstCopy::Skip } else { FirstCopy::Make };
-    let options = RunOptions { endpos, copy, log_only: true };
-    let file = connector.file.clone();
-    let connector = Arc::new(connector);
-    let attendance = attend(&connector, progress);
-    let live = Arc::clone(&attendance.live);
-    signal::stoppable(|stop| async move {
-        let running = Running::new(connector, options, stop, live);
-        tokio::select! {
-            ended = running.capture() => exit(ended),
-            never = signal::reloads(&file, |connector| running.reload(connector)) => never,
-        }
-    })
-    .await
+    let options = run_options(&connector, options.endpos, options.no_copy, true).await?;
+    daemon(connector, options, Halves::Capture, progress).await
 }
 
 /// The halves run apart only where a log stands between them.

@@ -25,29 +25,55 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(connector: Connector, options: &Options, progress: Progress) -> anyhow::Result<Exit> {
-    let endpos = match options.endpos {
+    let options = run_options(&connector, options.endpos, options.no_copy, false).await?;
+    daemon(connector, options, Halves::Both, progress).await
+}
+
+/// What the command line asks for.
+pub(super) async fn run_options(
+    connector: &Connector,
+    endpos: Option<Place>,
+    no_copy: bool,
+    log_only: bool,
+) -> anyhow::Result<RunOptions> {
+    let endpos = match endpos {
         None => None,
         Some(Place::At(end)) => Some(end),
-        Some(Place::Current) => Some(current(&connector).await?),
+        Some(Place::Current) => Some(current(connector).await?),
     };
-    let copy = if options.no_copy { FirstCopy::Skip } else { FirstCopy::Make };
-    let file = options.file.config.clone();
-    let options = RunOptions { endpos, copy, log_only: false };
+    Ok(RunOptions { endpos, copy: if no_copy { FirstCopy::Skip } else { FirstCopy::Make }, log_only })
+}
+
+/// Which halves of the pipeline this process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halves {
+    Both,
+    Capture,
+    Apply,
+}
+
+/// Runs until it ends for good or is stopped.
+pub(super) async fn daemon(
+    connector: Connector,
+    options: RunOptions,
+    halves: Halves,
+    progress: Progress,
+) -> anyhow::Result<Exit> {
+    let file = connector.file.clone();
     let connector = Arc::new(connector);
     let attendance = attend(&connector, progress);
     let live = Arc::clone(&attendance.live);
     signal::stoppable(|stop| async move {
-        let running = Running::new(connector, options, stop, live);
+        let running = Running { connector, options, stop, live, reload: broadcast::channel(1).0 };
         tokio::select! {
-            ended = running.run() => exit(ended),
+            ended = running.run(halves) => exit(ended),
             never = signal::reloads(&file, |connector| running.reload(connector)) => never,
         }
     })
     .await
 }
 
-/// What the daemon's commands start.
-pub(super) struct Running {
+struct Running {
     connector: Arc<Connector>,
     options: RunOptions,
     stop: watch::Receiver<bool>,
@@ -56,40 +82,44 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub fn new(connector: Arc<Connector>, options: RunOptions, stop: watch::Receiver<bool>, live: Arc<Live>) -> Self {
-        Self { connector, options, stop, live, reload: broadcast::channel(1).0 }
-    }
-
     /// The connector file was read anew.
-    pub async fn reload(&self, connector: Arc<Connector>) {
+    async fn reload(&self, connector: Arc<Connector>) {
         self.live.reloaded(Arc::clone(&connector));
         self.reload.send(connector).ok();
     }
 
-    /// Both halves, as the log's kind asks for.
-    pub async fn run(&self) -> Result<End, PipelineError> {
+    async fn run(&self, halves: Halves) -> Result<End, PipelineError> {
         if self.connector.kafka().is_none() {
-            let live = Arc::clone(&self.live);
-            let life = Life {
-                connector: Arc::clone(&self.connector),
-                options: self.options,
-                stop: self.stop.clone(),
-                board: Arc::clone(&self.live.board),
-                publish: Arc::new(move |meter| live.counts(meter)),
-                apart: Vec::new(),
-            };
-            return pipeline::run_local(life, self.reload.subscribe()).await;
+            return self.local().await;
         }
-        self.live.board.has_halves(2);
-        tokio::select! {
-            ended = Box::pin(self.capture()) => ended,
-
-            ended = Box::pin(self.apply()) => ended,
-            ended = self.held() => ended,
+        match halves {
+            Halves::Capture => self.capture().await,
+            Halves::Apply => self.apply().await,
+            Halves::Both => {
+                self.live.board.has_halves(2);
+                tokio::select! {
+                    ended = Box::pin(self.capture()) => ended,
+                    ended = Box::pin(self.apply()) => ended,
+                    ended = self.held() => ended,
+                }
+            }
         }
     }
 
-    pub async fn capture(&self) -> Result<End, PipelineError> {
+    async fn local(&self) -> Result<End, PipelineError> {
+        let live = Arc::clone(&self.live);
+        let life = Life {
+            connector: Arc::clone(&self.connector),
+            options: self.options,
+            stop: self.stop.clone(),
+            board: Arc::clone(&self.live.board),
+            publish: Arc::new(move |meter| live.counts(meter)),
+            apart: Vec::new(),
+        };
+        pipeline::run(life, self.reload.subscribe()).await
+    }
+
+    async fn capture(&self) -> Result<End, PipelineError> {
         let live = Arc::clone(&self.live);
         let life = CaptureLife {
             connector: Arc::clone(&self.connector),
@@ -100,10 +130,10 @@ impl Running {
             refused: BTreeMap::new(),
             topics: BTreeMap::new(),
         };
-        pipeline::kafka::run_capture(life, self.reload.subscribe()).await
+        pipeline::run(life, self.reload.subscribe()).await
     }
 
-    pub async fn apply(&self) -> Result<End, PipelineError> {
+    async fn apply(&self) -> Result<End, PipelineError> {
         let live = Arc::clone(&self.live);
         let life = ApplyLife {
             connector: Arc::clone(&self.connector),
@@ -111,7 +141,7 @@ impl Running {
             board: Arc::clone(&self.live.board),
             publish: Arc::new(move |meter| live.counts(meter)),
         };
-        pipeline::kafka::run_apply(life, self.reload.subscribe()).await
+        pipeline::run(life, self.reload.subscribe()).await
     }
 
     /// `--endpos` through Kafka: until the target holds it.
@@ -124,7 +154,7 @@ impl Running {
 }
 
 /// The exit status of a pipeline that ended.
-pub(super) fn exit(ended: Result<End, PipelineError>) -> anyhow::Result<Exit> {
+fn exit(ended: Result<End, PipelineError>) -> anyhow::Result<Exit> {
     match ended {
         Ok(End::Stopped | End::Reached | End::Again) => Ok(Exit::Yes),
         Ok(End::HaltedBefore) => Ok(Exit::No),

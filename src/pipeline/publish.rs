@@ -63,7 +63,7 @@ async fn one(
             Ok(())
         } else {
             let what = format!("your own publication `{name}` does not carry {} of the tables", missing.len());
-            let finding = Finding::error("source.publication_incomplete", "source", what);
+            let finding = Finding::error("publication.incomplete", "source", what);
             Err(PipelineError::Findings(vec![finding.sql(format!("{};", publication::add_sql(name, &missing)))]))
         };
     }

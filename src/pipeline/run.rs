@@ -377,7 +377,7 @@ async fn gather(mut reader: Reader, mut gatherer: Gatherer, bundles: mpsc::Sende
 
 /// Backs off between lives.
 #[derive(Debug)]
-pub(super) struct Retry(Duration);
+struct Retry(Duration);
 
 impl Default for Retry {
     fn default() -> Self {
@@ -389,13 +389,7 @@ impl Retry {
     const LONGEST: Duration = Duration::from_secs(10);
 
     /// Says why, and waits. Gives true if we were stopped meanwhile.
-    pub async fn pause(
-        &mut self,
-        error: &PipelineError,
-        begun: Instant,
-        board: &Board,
-        stop: &mut watch::Receiver<bool>,
-    ) -> bool {
+    async fn pause(&mut self, error: &PipelineError, begun: Instant, board: &Board, stop: &mut watch::Receiver<bool>) -> bool {
         if begun.elapsed() > Duration::from_secs(30) {
             *self = Self::default();
         }
@@ -418,19 +412,57 @@ impl Retry {
     }
 }
 
+/// What lives after lives have in common: the local pipeline, and each half of Kafka's.
+pub trait Lives {
+    /// One life.
+    fn live(&mut self) -> impl Future<Output = Result<End, PipelineError>> + Send;
+
+    /// The connector file was read anew.
+    fn renew(&mut self, connector: Arc<Connector>);
+
+    fn name(&self) -> &str;
+
+    fn board(&self) -> Arc<Board>;
+
+    fn stop(&self) -> watch::Receiver<bool>;
+}
+
+impl Lives for Life {
+    async fn live(&mut self) -> Result<End, PipelineError> {
+        self.run().await
+    }
+
+    fn renew(&mut self, connector: Arc<Connector>) {
+        self.connector = connector;
+        self.apart.clear();
+    }
+
+    fn name(&self) -> &str {
+        &self.connector.name
+    }
+
+    fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    fn stop(&self) -> watch::Receiver<bool> {
+        self.stop.clone()
+    }
+}
+
 /// Lives after lives, until one ends for good.
 ///
 /// # Errors
 /// What cannot be tried again.
-pub async fn run_local(mut life: Life, mut reload: broadcast::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
-    let mut retry = Retry::default();
+pub async fn run(mut lives: impl Lives, mut reload: broadcast::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
+    let (mut retry, board, mut stop) = (Retry::default(), lives.board(), lives.stop());
     loop {
         let begun = Instant::now();
         let ended = tokio::select! {
-            ended = life.run() => ended,
+            ended = lives.live() => ended,
             Ok(connector) = reload.recv() => {
                 tracing::info!("reloaded the connector file");
-                life.connector = connector;
+                lives.renew(connector);
                 continue;
             }
         };
@@ -438,8 +470,8 @@ pub async fn run_local(mut life: Life, mut reload: broadcast::Receiver<Arc<Conne
             Ok(End::Again) => {}
             Ok(end) => return Ok(end),
             Err(error) if error.fate() == Fate::Retry => {
-                crate::telemetry::retried(&life.connector.name, error.reason());
-                if retry.pause(&error, begun, &life.board, &mut life.stop).await {
+                crate::telemetry::retried(lives.name(), error.reason());
+                if retry.pause(&error, begun, &board, &mut stop).await {
                     return Ok(End::Stopped);
                 }
             }

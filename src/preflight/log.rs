@@ -6,7 +6,7 @@ use super::survey::told;
 use crate::config::Kafka;
 use crate::event::{TopicError, control_topic};
 use crate::finding::Finding;
-use crate::log::kafka::TopicState;
+use crate::log::kafka::{LARGEST_MESSAGE, TopicState};
 use std::time::Duration;
 
 fn both<'a>(survey: &'a Survey<'_>) -> Option<(&'a Kafka, &'a Broker)> {
@@ -64,6 +64,7 @@ pub(super) fn topics(survey: &Survey<'_>) -> Vec<Finding> {
             let behind: Vec<&Behind> = broker.behind.iter().filter(|behind| behind.topic == topic.name).collect();
             findings.extend(partition_count(topic, wanted(survey, kafka, broker, &topic.name)));
             findings.extend(gap(topic, &behind));
+            findings.extend(message_size(topic));
             findings.extend(retention(topic, behind.iter().filter_map(|behind| behind.age).max()));
         }
         findings.extend(durability(topic));
@@ -144,6 +145,14 @@ fn gap(topic: &TopicState, behind: &[&Behind]) -> Vec<Finding> {
 const DAY: i64 = 24 * 3_600_000;
 const WEEK: &str = "retention.ms=604800000";
 
+/// A row of PostgreSQL can be larger than any limit; one that is larger than Kafka's own default is to be expected.
+fn message_size(topic: &TopicState) -> Option<Finding> {
+    const DEFAULT: i64 = 1_000_000;
+    let what = format!("it takes events of up to {} bytes: a larger row halts its table", topic.max_message_bytes);
+    let hint = alter(topic, &format!("max.message.bytes={LARGEST_MESSAGE}"));
+    (topic.max_message_bytes < DEFAULT).then(|| Finding::warning("log.message_size", &*topic.name, what).hint(hint))
+}
+
 fn retention(topic: &TopicState, age: Option<Duration>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if has_policy(topic, "compact") {
@@ -222,6 +231,7 @@ mod tests {
 
     fn codes(topic: &TopicState, age: u64) -> Vec<&'static str> {
         let mut findings = Vec::from_iter(partition_count(topic, Some(8)));
+        findings.extend(message_size(topic));
         findings.extend(retention(topic, Some(Duration::from_secs(age))));
         findings.extend(durability(topic));
         findings.iter().map(|finding| finding.code).collect()
@@ -232,7 +242,8 @@ mod tests {
         assert_eq!(codes(&topic(|_| ()), 100), [""; 0]);
         assert_eq!(codes(&topic(|_| ()), 700_000), ["log.retention"]);
         type Spoil = fn(&mut TopicState);
-        let cases: [(Spoil, &str); 9] = [
+        let cases: [(Spoil, &str); 10] = [
+            (|topic| topic.max_message_bytes = 4096, "log.message_size"),
             (|topic| topic.partitions = 4, "log.partitions"),
             (|topic| topic.cleanup_policy = "compact, delete".into(), "log.compaction"),
             (|topic| topic.retention_ms = 60_000, "log.retention"),

@@ -33,4 +33,4 @@ pub use consumer::{Assignment, Consumer, Delivery, Partition, Start};
 pub use control::{Contents, Control, ControlTail, Entry, Tail};
 pub use ends::Ends;
 pub use producer::Producer;
-pub use settings::{REFUSED, refused_settings, unknown_settings};
+pub use settings::{LARGEST_MESSAGE, REFUSED, refused_settings, unknown_settings};

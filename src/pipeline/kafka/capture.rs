@@ -20,7 +20,7 @@ use crate::mapping::TablePlan;
 use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
 use crate::pipeline::prepare::{self, FirstCopy, prepare};
-use crate::pipeline::run::{End, RunOptions, stands_by, stopped};
+use crate::pipeline::run::{End, Lives, RunOptions, stands_by, stopped};
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::source::{Reader, ReaderConfig, SlotName, SourceError};
 use crate::store;
@@ -32,8 +32,8 @@ use hashbrown::HashMap;
 use ledger::{Channels, Ledger};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::{broadcast, mpsc, watch};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
 
 const BROKER_LIMIT: Duration = Duration::from_secs(20);
 /// Bytes of read buffers on their way.
@@ -363,33 +363,25 @@ async fn open_stream(connector: &Connector, tasks: &Tasks, prepared: &prepare::P
     Ok(Reader::start(config, &move |task| spawn.start(task)).await?)
 }
 
-/// Lives after lives.
-///
-/// # Errors
-/// What cannot be tried again.
-pub async fn run_capture(mut life: CaptureLife, mut reload: broadcast::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
-    let mut retry = crate::pipeline::run::Retry::default();
-    loop {
-        let begun = Instant::now();
-        let ended = tokio::select! {
-            ended = life.run() => ended,
-            Ok(connector) = reload.recv() => {
-                tracing::info!("reloaded the connector file");
-                life.connector = connector;
-                life.refused.clear();
-                continue;
-            }
-        };
-        match ended {
-            Ok(End::Again) => {}
-            Ok(end) => return Ok(end),
-            Err(error) if error.fate() == Fate::Retry => {
-                crate::telemetry::retried(&life.connector.name, error.reason());
-                if retry.pause(&error, begun, &life.board, &mut life.stop).await {
-                    return Ok(End::Stopped);
-                }
-            }
-            Err(error) => return Err(error),
-        }
+impl Lives for CaptureLife {
+    async fn live(&mut self) -> Result<End, PipelineError> {
+        self.run().await
+    }
+
+    fn renew(&mut self, connector: Arc<Connector>) {
+        self.connector = connector;
+        self.refused.clear();
+    }
+
+    fn name(&self) -> &str {
+        &self.connector.name
+    }
+
+    fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    fn stop(&self) -> watch::Receiver<bool> {
+        self.stop.clone()
     }
 }

@@ -11,12 +11,11 @@ use super::specs::TableSpec;
 use crate::apply::Applier;
 use crate::config::{Connector, Kafka, Triggers};
 use crate::event::control_topic;
-use crate::fate::Fate;
 use crate::log::LogError;
 use crate::log::kafka::{Consumer, ControlTail, Tail};
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{Busy, Side};
-use crate::pipeline::run::{End, Retry, stopped};
+use crate::pipeline::run::{End, Lives, stopped};
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::store::{self, checkpoint, table_state};
 use crate::target::Session;
@@ -25,14 +24,14 @@ use compile::compile;
 use half::Half;
 use standing::CONFLICT_PAUSE;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::{broadcast, watch};
+use std::time::Duration;
+use tokio::sync::watch;
 use tokio_postgres::Client;
 
 const BROKER_LIMIT: Duration = Duration::from_secs(20);
 /// Messages and bytes that go to the target at once.
-const MAX_MESSAGES: usize = 20_000;
-const MAX_WEIGHT: usize = 8 << 20;
+const MAX_MESSAGES: usize = 10_000;
+const MAX_WEIGHT: usize = 4 << 20;
 
 /// One life of the applying half.
 pub struct ApplyLife {
@@ -171,32 +170,24 @@ async fn watch_tables(kafka: Kafka, group: String, seen: Vec<u8>) -> Result<(), 
     }
 }
 
-/// Lives after lives.
-///
-/// # Errors
-/// What cannot be tried again.
-pub async fn run_apply(mut life: ApplyLife, mut reload: broadcast::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
-    let mut retry = Retry::default();
-    loop {
-        let begun = Instant::now();
-        let ended = tokio::select! {
-            ended = life.run() => ended,
-            Ok(connector) = reload.recv() => {
-                tracing::info!("reloaded the connector file");
-                life.connector = connector;
-                continue;
-            }
-        };
-        match ended {
-            Ok(End::Again) => {}
-            Ok(end) => return Ok(end),
-            Err(error) if error.fate() == Fate::Retry => {
-                crate::telemetry::retried(&life.connector.name, error.reason());
-                if retry.pause(&error, begun, &life.board, &mut life.stop).await {
-                    return Ok(End::Stopped);
-                }
-            }
-            Err(error) => return Err(error),
-        }
+impl Lives for ApplyLife {
+    async fn live(&mut self) -> Result<End, PipelineError> {
+        self.run().await
+    }
+
+    fn renew(&mut self, connector: Arc<Connector>) {
+        self.connector = connector;
+    }
+
+    fn name(&self) -> &str {
+        &self.connector.name
+    }
+
+    fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    fn stop(&self) -> watch::Receiver<bool> {
+        self.stop.clone()
     }
 }

@@ -10,8 +10,8 @@ mod partition;
 mod record;
 mod specs;
 
-pub use capture::{CaptureLife, run_capture};
-pub use consume::{ApplyLife, run_apply};
+pub use capture::CaptureLife;
+pub use consume::ApplyLife;
 pub use record::{SlotRecord, TableRecord};
 pub use specs::TableSpec;
 

@@ -3,8 +3,8 @@
 use crate::change::{Column, ReplicaIdentity, Table};
 use crate::config::Kafka;
 use crate::event::{Partitions, TopicError, table_topics};
-use crate::mapping::{KeyText, Kind, Rule, SourceColumn, SourceShape, TablePlan};
-use crate::preflight::Compiled;
+use crate::mapping::{KeyText, Rule, SourceColumn, SourceShape, TablePlan};
+use crate::preflight::{self, Compiled};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -91,9 +91,7 @@ pub fn specs(kafka: &Kafka, compiled: &[Compiled], old: &[TableSpec]) -> Result<
         let of_source = compiled.iter().filter(|other| other.rule.source == one.rule.source);
         let plans: Vec<&TablePlan> = of_source.clone().filter_map(|other| other.plan.as_ref().ok()).collect();
         let first = plans.first()?;
-        // what must stay in order beyond one key's changes has one partition
-        let serial = |plan: &&&TablePlan| plan.kind != Kind::Keyed || plan.secondary_uniques || plan.key_text == KeyText::Unsafe;
-        let wanted = if plans.iter().any(|plan| serial(&plan)) { 1 } else { kafka.partitions };
+        let wanted = plans.iter().map(|plan| preflight::partitions(plan, kafka)).min()?;
         let before = old.iter().find(|old| old.topic == topic);
         Some(TableSpec {
             shape: one.source.clone()?,
