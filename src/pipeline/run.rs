@@ -205,17 +205,15 @@ impl Life {
         let (signal, again) = mpsc::channel(1);
         let connector = Arc::clone(&self.connector);
         let copier = Copier { connector: Arc::clone(&connector), incarnation, plans: Arc::clone(&plans), meter, board };
+        let copying: Vec<TableName> = to_copy.iter().map(|&number| plans[number].target.clone()).collect();
         if !to_copy.is_empty() {
             let signal = signal.clone();
             tasks.start(async move {
-                futures_util::StreamExt::for_each_concurrent(futures_util::stream::iter(to_copy), 2, |number| {
-                    copier.copy(number)
-                })
-                .await;
+                copier.copy_all(to_copy).await;
                 signal.send(()).await.ok();
             });
         }
-        let recheck = recheck::Recheck { connector, board: Arc::clone(&self.board), source, signal };
+        let recheck = recheck::Recheck { connector, board: Arc::clone(&self.board), source, signal, copying };
         tasks.start(recheck.run());
         self.write(writer, feedback, from_stream, stream_end, again).await
     }
