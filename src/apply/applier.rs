@@ -26,11 +26,11 @@ pub struct Applier {
 }
 
 impl Applier {
-    /// Applies changes, in order, inside the open transaction.
+    /// Applies changes, in order, inside the open transaction. What is deferred to its COMMIT is the caller's to see to.
     ///
     /// # Errors
     /// The transaction is to be rolled back and begun anew; nothing was decided about any table.
-    pub async fn apply(&self, session: &mut Session, items: &[Item]) -> Result<Applied, ApplyError> {
+    pub async fn apply_part(&self, session: &mut Session, items: &[Item]) -> Result<Applied, ApplyError> {
         let mut applied = Applied::default();
         let mut rest = items;
         while !rest.is_empty() {
@@ -118,7 +118,8 @@ impl Applier {
             }
             let renewed = if rewrite { Statement::Insert } else { Statement::Upsert };
             write.rows(&renewed, &sets.upserts).await?;
-            let copied = plan.straight() && sets.inserts.len() >= COPY_FROM_ROWS;
+            // in the middle of a COPY whose triggers take long the server would not read, and be taken for dead
+            let copied = plan.straight() && !self.triggers_fire && sets.inserts.len() >= COPY_FROM_ROWS;
             let fresh = if copied { Statement::CopyIn } else { Statement::Insert };
             write.rows(&fresh, &sets.inserts).await?;
         }

@@ -34,6 +34,12 @@ impl Halt {
         Self { plan: number, position, because: error.without_values(), hint, may_pass }
     }
 
+    /// A table whose changes the target took one by one, and refuses at the end of their transaction.
+    pub fn at_commit(number: usize, plan: &TablePlan, position: Position, error: &TargetError) -> Self {
+        let halt = Self::refused(number, plan, position, error);
+        Self { because: format!("at the end of the transaction {}", halt.because), ..halt }
+    }
+
     /// The source table no longer fits the plan.
     pub fn misfit(number: usize, plan: &TablePlan, position: Position, misfits: &[Misfit]) -> Self {
         let because = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");

@@ -5,6 +5,7 @@
 //! Will not: begin or commit a transaction, or move a checkpoint: that is its driver's, so that both go together.
 
 mod applier;
+mod deferred;
 mod halt;
 mod ladder;
 mod reduce;

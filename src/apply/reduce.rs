@@ -197,3 +197,6 @@ fn canonical(kind: KeyText, text: &[u8]) -> &[u8] {
     let digits = text.iter().rposition(|&digit| digit != b'0').map_or(0, |last| last + 1);
     text[..digits].strip_suffix(b".").unwrap_or(&text[..digits])
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use crate::change::TableName;
 use crate::mapping::ExpressionFacts;
 use crate::pg::quote;
 use futures_util::future::join4;
-use tokio_postgres::{Error, GenericClient, Transaction, types::Type};
+use tokio_postgres::{Error, GenericClient, Row, Transaction, types::Type};
 
 /// How an input was declared on this server: as text where the server lacks the source's type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,22 @@ const OPEN: &str = "SAVEPOINT tablelift_try";
 const UNDO: &str = "ROLLBACK TO SAVEPOINT tablelift_try; RELEASE SAVEPOINT tablelift_try";
 const FROM: &str = "FROM pg_temp.tablelift_src AS src";
 
+/// Built-in functions leave no trace in `pg_depend`, so it is the parsed query that tells. `CURRENT_TIMESTAMP` and its like are nodes of
+/// their own there, numbered 0 to 8. Other stable functions depend on settings, which are the same in each of our sessions.
+const UNSTEADY: &str = "
+    SELECT p.proname::text
+      FROM pg_rewrite r
+     CROSS JOIN regexp_matches(r.ev_action::text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') AS used(ids)
+      JOIN pg_proc p ON p.oid = used.ids[1]::oid
+     WHERE r.ev_class = to_regclass('pg_temp.tablelift_expression')
+       AND (p.provolatile = 'v' OR p.pronamespace = 'pg_catalog'::regnamespace
+            AND p.proname IN ('now', 'transaction_timestamp', 'statement_timestamp', 'txid_current', 'pg_current_xact_id'))
+     UNION
+    SELECT 'the current time'
+      FROM pg_rewrite r
+     WHERE r.ev_class = to_regclass('pg_temp.tablelift_expression') AND r.ev_action::text ~ '{SQLVALUEFUNCTION :op [0-8] '
+     ORDER BY 1";
+
 /// A transaction to try things in. Rolled back when dropped.
 pub struct Scratch<'a> {
     transaction: Transaction<'a>,
@@ -92,7 +108,25 @@ impl<'a> Scratch<'a> {
         self.ask(expression, "IS TRUE").await
     }
 
+    /// The functions in `expression` whose result is another each time, whatever the row: volatile ones, and the clock. Nothing where
+    /// the expression is wrong.
+    ///
+    /// # Errors
+    /// We could not ask.
+    pub async fn unsteady(&self, expression: &str) -> Result<Vec<String>, CatalogError> {
+        let Ok(rows) = self.view(expression, "IS NULL", UNSTEADY).await? else { return Ok(Vec::new()) };
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    }
+
     async fn ask(&self, expression: &str, test: &str) -> Result<Result<ExpressionFacts, SqlError>, CatalogError> {
+        match self.view(expression, test, &self.facts_sql).await? {
+            Ok(columns) => self.read_facts(&columns),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    /// What `question` gives on a view that has the expression.
+    async fn view(&self, expression: &str, test: &str, question: &str) -> Result<Result<Vec<Row>, SqlError>, CatalogError> {
         let before = "CREATE TEMPORARY VIEW tablelift_expression AS SELECT (\n";
         // The second place is there to be refused: aggregates, window functions and sets of rows are no business of one row.
         let sql = format!("{before}{expression}\n) AS c {FROM} WHERE (\n{expression}\n) {test}");
@@ -101,7 +135,7 @@ impl<'a> Scratch<'a> {
         let (open, made, found, undone) = join4(
             client.batch_execute(OPEN),
             client.execute_typed(&sql, &[]),
-            client.query_typed(&self.facts_sql, &[]),
+            client.query_typed(question, &[]),
             client.batch_execute(UNDO),
         )
         .await;
@@ -110,10 +144,10 @@ impl<'a> Scratch<'a> {
         if let Err(refused) = verdict(made, before, expression)? {
             return Ok(Err(refused));
         }
-        self.read_facts(&found?)
+        Ok(Ok(found?))
     }
 
-    fn read_facts(&self, columns: &[tokio_postgres::Row]) -> Result<Result<ExpressionFacts, SqlError>, CatalogError> {
+    fn read_facts(&self, columns: &[Row]) -> Result<Result<ExpressionFacts, SqlError>, CatalogError> {
         let [row] = columns else {
             return Ok(Err(SqlError::new("42601", "not one expression but several")));
         };

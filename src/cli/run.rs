@@ -114,6 +114,7 @@ impl Running {
             stop: self.stop.clone(),
             board: Arc::clone(&self.live.board),
             publish: Arc::new(move |meter| live.counts(meter)),
+            apart: Vec::new(),
         };
         pipeline::run(life, self.reload.subscribe()).await
     }

@@ -8,6 +8,8 @@ mod bind;
 mod compile;
 mod expression;
 mod facts;
+#[cfg(test)]
+mod golden;
 mod key;
 mod plan;
 mod rule;

@@ -26,7 +26,18 @@ pub struct Connected {
 /// # Errors
 /// See [`ConnectError`].
 pub async fn connect(endpoint: &Endpoint, application: &str) -> Result<Connected, ConnectError> {
-    let mut attempts = Attempts::new(endpoint);
+    enter(endpoint, Attempts::new(endpoint), application).await
+}
+
+/// The same for a session that sends a COPY of any length: the server may stop reading for as long as it likes.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn connect_for_copy_in(endpoint: &Endpoint, application: &str) -> Result<Connected, ConnectError> {
+    enter(endpoint, Attempts::new(endpoint).for_copy_in(), application).await
+}
+
+async fn enter(endpoint: &Endpoint, mut attempts: Attempts<'_>, application: &str) -> Result<Connected, ConnectError> {
     loop {
         let opened = attempts.next().await?;
         let host = opened.host;

@@ -17,7 +17,7 @@ mod stream;
 mod tls;
 
 pub use attempts::{Attempts, Opened};
-pub use connect::{Connected, Driver, connect, open_transport};
+pub use connect::{Connected, Driver, connect, connect_for_copy_in, open_transport};
 pub use connect_error::{CertificateUse, ConnectError, Step, chain};
 pub use endpoint::{DEFAULT_PORT, Endpoint, Host, NotOneOf, SslMode, TargetSession};
 pub use fate::{fate_of, fate_of_sqlstate};

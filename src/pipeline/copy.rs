@@ -14,7 +14,7 @@ use crate::store::table_state;
 use crate::target::TargetError;
 use crate::telemetry::Meter;
 use bytes::{Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, stream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -22,6 +22,13 @@ use tokio_postgres::Client;
 
 /// COPY data handed on at once, in bytes.
 const CHUNK: usize = 128 * 1024;
+
+/// What becomes of a table whose rows refer to rows that are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Early {
+    Later,
+    Halts,
+}
 
 /// Copies tables.
 pub struct Copier {
@@ -33,8 +40,24 @@ pub struct Copier {
 }
 
 impl Copier {
-    /// Copies one table, whatever it takes: tries again while the world is away, and slowly while the table does not fit.
-    pub async fn copy(&self, number: usize) {
+    /// Copies tables, two at a time. Where foreign keys fire, a table may need the rows of another: then it comes again behind the
+    /// others, for as long as that brings any of them further.
+    pub async fn copy_all(&self, mut tables: Vec<usize>) {
+        while !tables.is_empty() {
+            let before = tables.len();
+            let early = stream::iter(tables).map(|number| self.copy(number, Early::Later)).buffer_unordered(2);
+            tables = early.filter_map(std::future::ready).collect().await;
+            if tables.len() == before {
+                break;
+            }
+        }
+        let rest = stream::iter(tables).map(|number| self.copy(number, Early::Halts)).buffer_unordered(2);
+        rest.for_each(|_| std::future::ready(())).await;
+    }
+
+    /// Copies one table, whatever it takes: tries again while the world is away, and slowly while the table does not fit. Gives the
+    /// table back where a row's parent is missing and it may come later.
+    async fn copy(&self, number: usize, early: Early) -> Option<usize> {
         let plan = &self.plans[number];
         let mut pause = Duration::from_millis(200);
         loop {
@@ -42,11 +65,15 @@ impl Copier {
                 Ok(rows) => {
                     self.board.resumed(&plan.target);
                     tracing::info!(table = %plan.target, rows, "copied");
-                    return;
+                    return None;
                 }
                 Err(error) => error,
             };
             self.meter.reset_copied(number);
+            if early == Early::Later && matches!(&error, PipelineError::Session(error) if error.is_foreign_key()) {
+                tracing::info!(table = %plan.target, "a foreign key needs rows of another table: it is copied again behind the others");
+                return Some(number);
+            }
             pause = if error.fate() == crate::fate::Fate::Retry {
                 self.meter.retry("copy");
                 tracing::warn!(table = %plan.target, error = %super::chain(&error), "the copy is tried again");
@@ -79,7 +106,8 @@ impl Copier {
         let tasks = Tasks::default();
         let name = self.connector.object_name();
         let source = session::open(&tasks, &self.connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
-        let target = session::open(&tasks, &self.connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
+        let endpoint = &self.connector.target.endpoint;
+        let target = session::open_for_copy_in(&tasks, endpoint, &name).await.map_err(PipelineError::Target)?;
         let slot = temporary_name(&name)?;
         let snapshot =
             open_snapshot(&self.connector.source.endpoint, &name, &source, &plan.source, &slot, (&self.board, &plan.target))

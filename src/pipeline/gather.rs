@@ -18,10 +18,8 @@ const MAX_WEIGHT: usize = 6 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub struct Bundle {
     pub items: Vec<Item>,
-    /// Commit times of the transactions that end in it.
-    pub commits: Vec<UnixMicros>,
-    /// It ends with a commit of the source.
-    pub complete: Option<LocalMove>,
+    /// Where the transactions end that end in it, in commit order. Then it ends with the last of them.
+    pub ends: Vec<LocalMove>,
     /// Nothing is open, and the source has sent everything up to here.
     pub idle: Option<EndLsn>,
     /// Somebody waits for this place.
@@ -92,11 +90,10 @@ impl Gatherer {
             Feed::Commit { commit, end, committed_at } => {
                 self.open = None;
                 self.boundary = self.bundle.items.len();
-                self.bundle.commits.push(committed_at);
                 self.ended.push(committed_at);
                 self.bundle.marked |= std::mem::take(&mut self.marked);
                 let position = Position::new(self.incarnation, commit, u64::MAX);
-                self.bundle.complete = Some(LocalMove { position, end, committed_at });
+                self.bundle.ends.push(LocalMove { position, end, committed_at });
             }
             Feed::Keepalive { end } => {
                 if self.open.is_none() {
@@ -108,18 +105,18 @@ impl Gatherer {
 
     /// No more fits.
     pub fn is_full(&self) -> bool {
-        self.bundle.items.len() >= MAX_ITEMS || self.weight >= MAX_WEIGHT || self.bundle.commits.len() >= MAX_ITEMS
+        self.bundle.items.len() >= MAX_ITEMS || self.weight >= MAX_WEIGHT || self.bundle.ends.len() >= MAX_ITEMS
     }
 
     /// There is something to hand on.
     pub fn is_ready(&self) -> bool {
-        self.bundle.complete.is_some() || self.bundle.idle.is_some() || self.is_full()
+        !self.bundle.ends.is_empty() || self.bundle.idle.is_some() || self.is_full()
     }
 
     /// Up to the last commit; or, of one transaction over the limit, what is there.
     pub fn cut(&mut self) -> Bundle {
         let mut bundle = std::mem::take(&mut self.bundle);
-        if bundle.complete.is_some() && self.boundary < bundle.items.len() {
+        if !bundle.ends.is_empty() && self.boundary < bundle.items.len() {
             self.bundle.items = bundle.items.split_off(self.boundary);
             self.bundle.received = Some(Instant::now());
         }

@@ -7,10 +7,11 @@ use crate::apply::{Applier, Item};
 use crate::catalog;
 use crate::change::TableName;
 use crate::config::{Connector, Triggers};
-use crate::mapping::TablePlan;
+use crate::mapping::{Rule, TablePlan};
 use crate::preflight;
-use crate::store::table_state::{self, Halted};
+use crate::store::table_state::{self, Halted, TableState};
 use crate::target::Session;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -27,6 +28,8 @@ pub struct Recheck {
     pub source: Client,
     /// Asks for a new life.
     pub signal: mpsc::Sender<()>,
+    /// Tables whose first copy this life makes.
+    pub copying: Vec<TableName>,
 }
 
 impl Recheck {
@@ -49,13 +52,15 @@ impl Recheck {
     }
 
     /// Whether a halted table would go on now.
-    async fn try_again(&self, halted: &std::collections::BTreeMap<TableName, HaltedTable>) -> Result<bool, PipelineError> {
+    async fn try_again(&self, halted: &BTreeMap<TableName, HaltedTable>) -> Result<bool, PipelineError> {
         let tasks = Tasks::default();
         let endpoint = &self.connector.target.endpoint;
         let mut target = session::open(&tasks, endpoint, &self.connector.object_name()).await.map_err(PipelineError::Target)?;
         let relations = catalog::relations(&self.source).await?;
         let (rules, _) = preflight::expand(&self.connector, &relations);
-        let rules: Vec<_> = rules.into_iter().filter(|rule| halted.contains_key(&rule.target)).collect();
+        let spared = self.copies_under_way(&target, halted).await?;
+        let due = |rule: &Rule| halted.contains_key(&rule.target) && !(spared && self.copying.contains(&rule.target));
+        let rules: Vec<Rule> = rules.into_iter().filter(due).collect();
         let compiled = preflight::compile_all(&self.source, &mut target, &rules).await?;
         let mut session = Session::new(target);
         for one in compiled {
@@ -66,6 +71,13 @@ impl Recheck {
             }
         }
         Ok(false)
+    }
+
+    /// A new life would cut other tables' first copies short. Meanwhile a table whose own halted is tried again by its copy alone.
+    async fn copies_under_way(&self, target: &Client, halted: &BTreeMap<TableName, HaltedTable>) -> Result<bool, PipelineError> {
+        let states = table_state::read(target, &self.connector.name).await?;
+        let copies = |table: &&TableState| !table.copied && self.copying.contains(&table.target);
+        Ok(states.iter().filter(copies).any(|table| !halted.contains_key(&table.target)))
     }
 
     async fn goes_through(&self, session: &mut Session, plan: TablePlan, item: &Item) -> Result<bool, PipelineError> {

@@ -3,9 +3,11 @@
 use super::PipelineError;
 use crate::config::Connector;
 use crate::log::kafka::Admin;
+use crate::pg::quote;
 use crate::source::{self, SlotName};
 use crate::store::connector::ConnectorRecord;
 use crate::store::{self, table_state};
+use crate::target::origin;
 use std::time::Duration;
 use tokio_postgres::Client;
 
@@ -20,6 +22,8 @@ pub struct Removal {
     slot: Option<String>,
     #[serde(skip)]
     publications: Vec<String>,
+    #[serde(skip)]
+    origin: Option<String>,
     /// Topics to delete, if that was asked for.
     #[serde(skip)]
     pub topics: Vec<String>,
@@ -53,6 +57,7 @@ pub async fn plan(connector: &Connector, source: &Client, target: &Client, topic
         (false, _) => {}
     }
     publications(&record, &mut removal);
+    origin_of(connector, target, &mut removal).await?;
     removal
         .removes
         .push(format!("the record, checkpoints and table states of `{}` in schema `tablelift` of the target", record.name));
@@ -76,6 +81,27 @@ fn publications(record: &ConnectorRecord, removal: &mut Removal) {
     }
 }
 
+/// The replication origin has a name of ours, and only apply makes it.
+async fn origin_of(connector: &Connector, target: &Client, removal: &mut Removal) -> Result<(), PipelineError> {
+    let name = connector.object_name();
+    match origin::find(target, &name).await.map_err(at_target)? {
+        None => {}
+        Some(true) => {
+            removal.removes.push(format!("replication origin `{name}` on the target"));
+            removal.origin = Some(name);
+        }
+        Some(false) => removal.leaves.push(format!(
+            "replication origin `{name}` on the target: this role may not drop it (SELECT pg_replication_origin_drop({}))",
+            quote::literal(&name)
+        )),
+    }
+    Ok(())
+}
+
+fn at_target(source: tokio_postgres::Error) -> PipelineError {
+    PipelineError::Query { side: "target", source }
+}
+
 /// Does it. The record goes last, so that a second try finds what is left.
 ///
 /// # Errors
@@ -87,6 +113,9 @@ pub async fn remove(connector: &Connector, source: &Client, target: &Client, rem
     for name in &removal.publications {
         let dropped = source.batch_execute(&source::publication::drop_sql(name)).await;
         dropped.map_err(|source| PipelineError::Query { side: "source", source })?;
+    }
+    if let Some(name) = &removal.origin {
+        origin::remove(target, name).await.map_err(at_target)?;
     }
     if let Some(kafka) = connector.kafka().filter(|_| !removal.topics.is_empty()) {
         Admin::new(kafka)?.delete(&removal.topics, BROKER_LIMIT).await?;

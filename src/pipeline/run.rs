@@ -6,18 +6,18 @@ use super::copy::Copier;
 use super::gate::{Gate, Gates};
 use super::gather::{Bundle, Gatherer};
 use super::holdup::{Busy, Side};
-use super::local::LocalWriter;
+use super::local::{LocalError, LocalWriter};
 use super::prepare::{FirstCopy, Prepared, prepare};
 use super::{PipelineError, Tasks, recheck, session};
 use crate::apply::Applier;
-use crate::change::{CommitLsn, EndLsn, Lsn, Position};
+use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
 use crate::fate::Fate;
 use crate::mapping::TablePlan;
 use crate::source::{self, Feedback, Reader, ReaderConfig, SourceError};
 use crate::store::table_state::TableState;
 use crate::store::{checkpoint, table_state};
-use crate::target::Session;
+use crate::target::{Session, origin};
 use crate::telemetry::Meter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ const READ_BUDGET: usize = 24 << 20;
 /// A commit that the slot is confirmed by must be on the target's disk, whatever its default: else a crash of the target loses what
 /// the source has already forgotten.
 pub(super) const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
+/// The last life's session, whose transaction we have waited for, ends in a moment.
+const ORIGIN_PATIENCE: Duration = Duration::from_secs(1);
 /// A stop waits so long for the open target transaction.
 const LAST_WORDS: Duration = Duration::from_secs(8);
 
@@ -61,6 +63,9 @@ pub struct Life {
     pub board: Arc<Board>,
     /// Shows the tables' counters to the outside, once there are some.
     pub publish: Arc<dyn Fn(Arc<Meter>) + Send + Sync>,
+    /// The one thing that a life leaves to the next: halted tables that it is not to try anew, for its beginning could not end with
+    /// them. Forgotten, they are tried, and found again.
+    pub apart: Vec<TableName>,
 }
 
 impl Life {
@@ -89,6 +94,7 @@ impl Life {
         let taken = checkpoint::take(&target, &connector.name, checkpoint::LOCAL, 0).await?;
         let states = table_state::read(&target, &connector.name).await?;
         let setup = self.set_up(&target, prepared, &states, &reader, &taken).await?;
+        self.apart.clear();
         drop(preparing);
         let _streaming = self.board.streams();
         self.follow(&tasks, setup, reader, source, (target, at_target), taken.epoch).await
@@ -126,6 +132,7 @@ impl Life {
                     let gate = match (state.copied, state.lacks_from) {
                         (false, _) => Gate::Waiting,
                         (true, None) => Gate::Follow,
+                        (true, Some(from)) if self.apart.contains(&state.target) => Gate::Halted(from),
                         (true, Some(from)) => Gate::Behind(from),
                     };
                     if gate == Gate::Waiting {
@@ -170,6 +177,7 @@ impl Life {
         session.prepare_control(checkpoint::MOVE_LOCAL).await?;
         let triggers_fire = self.connector.target.triggers == Triggers::Fire;
         session.frame(DURABLE).await?;
+        origin::carry(session.client(), &self.connector.object_name(), ORIGIN_PATIENCE).await;
         session.frame("SET lock_timeout = '10s'").await?;
         if !triggers_fire {
             session.frame("SET session_replication_role = replica").await?;
@@ -184,11 +192,9 @@ impl Life {
             gates,
             meter: Arc::clone(&meter),
             board: Arc::clone(&board),
-            open: false,
+            open: None,
             durable,
             busy,
-            counts: vec![[0; 4]; plans.len()],
-            started: None,
         };
         let (bundles, from_stream) = mpsc::channel(1);
         let (failed, stream_end) = tokio::sync::oneshot::channel();
@@ -199,17 +205,15 @@ impl Life {
         let (signal, again) = mpsc::channel(1);
         let connector = Arc::clone(&self.connector);
         let copier = Copier { connector: Arc::clone(&connector), incarnation, plans: Arc::clone(&plans), meter, board };
+        let copying: Vec<TableName> = to_copy.iter().map(|&number| plans[number].target.clone()).collect();
         if !to_copy.is_empty() {
             let signal = signal.clone();
             tasks.start(async move {
-                futures_util::StreamExt::for_each_concurrent(futures_util::stream::iter(to_copy), 2, |number| {
-                    copier.copy(number)
-                })
-                .await;
+                copier.copy_all(to_copy).await;
                 signal.send(()).await.ok();
             });
         }
-        let recheck = recheck::Recheck { connector, board: Arc::clone(&self.board), source, signal };
+        let recheck = recheck::Recheck { connector, board: Arc::clone(&self.board), source, signal, copying };
         tasks.start(recheck.run());
         self.write(writer, feedback, from_stream, stream_end, again).await
     }
@@ -226,7 +230,7 @@ impl Life {
         let mut deadline: Option<Instant> = None;
         loop {
             let stopping = *self.stop.borrow();
-            if stopping && (!writer.open || deadline.is_some_and(|deadline| Instant::now() > deadline)) {
+            if stopping && (writer.open.is_none() || deadline.is_some_and(|deadline| Instant::now() > deadline)) {
                 return Ok(End::Stopped);
             }
             if stopping && deadline.is_none() {
@@ -235,7 +239,7 @@ impl Life {
             let step = async {
                 tokio::select! {
                     biased;
-                    _ = again.recv(), if !writer.open => Ok(Step::Again),
+                    _ = again.recv(), if writer.open.is_none() => Ok(Step::Again),
                     bundle = bundles.recv() => match bundle {
                         Some(bundle) => writer.write(bundle).await.map(Step::Confirm),
                         None => Ok(Step::StreamEnded),
@@ -244,7 +248,13 @@ impl Life {
                 }
             };
             let step = tokio::select! {
-                step = step => step?,
+                step = step => match step {
+                    Err(LocalError::Apart(tables)) => {
+                        self.apart = tables;
+                        return Ok(End::Again);
+                    }
+                    other => other?,
+                },
                 () = past(&mut self.stop, deadline) => continue,
             };
             match step {
@@ -422,6 +432,7 @@ impl Lives for Life {
 
     fn renew(&mut self, connector: Arc<Connector>) {
         self.connector = connector;
+        self.apart.clear();
     }
 
     fn name(&self) -> &str {

@@ -1,6 +1,6 @@
 //! The rule's statements, tried on the real target: prepared, never run.
 
-use super::Compiled;
+use super::{Compiled, listed};
 use crate::catalog::{self, CatalogError, Scratch};
 use crate::finding::Finding;
 use crate::mapping::{Ignore, Kind, SourceShape, Statement, TablePlan, TargetShape};
@@ -20,6 +20,7 @@ pub(super) async fn refused<C: GenericClient>(target: &mut C, one: &Compiled) ->
 pub(super) async fn refused_in(scratch: &Scratch<'_>, one: &Compiled) -> Result<Vec<Finding>, CatalogError> {
     let (Some(source), Some(to)) = (&one.source, &one.target) else { return Ok(Vec::new()) };
     let mut findings = unfit_columns(scratch, one, source, to).await?;
+    findings.extend(unsteady(scratch, one).await?);
     if let (false, Ok(plan)) = (findings.iter().any(Finding::is_error), &one.plan) {
         findings.extend(unprepared(scratch, plan).await?);
     }
@@ -67,6 +68,26 @@ async fn unfit_columns(
         } else {
             findings.extend(narrower(to, &column.name, &column.type_name, &into.type_name, &column.type_base, &into.type_base));
         }
+    }
+    Ok(findings)
+}
+
+/// Expressions that give another value each time.
+async fn unsteady(scratch: &Scratch<'_>, one: &Compiled) -> Result<Vec<Finding>, CatalogError> {
+    let columns = one.rule.columns.iter().map(|(name, sql)| (format!("the expression of `{name}`"), sql));
+    let filter = one.rule.filter.iter().map(|sql| ("`where`".to_owned(), sql));
+    let mut findings = Vec::new();
+    for (place, expression) in columns.chain(filter) {
+        let functions = scratch.unsteady(expression).await?;
+        if functions.is_empty() {
+            continue;
+        }
+        let what = format!(
+            "{place} uses {}, which is another each time: a repeated update, a replay or a new copy gives a row another value",
+            listed(&functions)
+        );
+        let hint = "take it from a column of the source; a function that always gives the same for the same row may be marked IMMUTABLE or STABLE";
+        findings.push(Finding::warning("table.expression_volatile", one.rule.source.to_string(), what).hint(hint));
     }
     Ok(findings)
 }

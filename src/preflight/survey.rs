@@ -4,8 +4,8 @@ use super::broker::{self, Broker};
 use super::rules::{Compiled, compile_all, expand};
 use super::{pooler, proposal, session, statement};
 use crate::catalog::{
-    Access, Blocker, CatalogError, Inventory, Leaf, Relation, Server, SqlError, access, blockers, inventory, leaves, may_act_as,
-    relations, server,
+    Access, Blocker, CatalogError, Inventory, Leaf, Relation, Server, SqlError, access, blockers, heirs, inventory, leaves,
+    may_act_as, relations, server,
 };
 use crate::change::TableName;
 use crate::config::{Connector, Triggers};
@@ -48,6 +48,8 @@ pub struct Source {
     pub relations: Vec<Relation>,
     pub access: BTreeMap<TableName, Access>,
     pub leaves: BTreeMap<TableName, Vec<Leaf>>,
+    /// Tables that inherit from ours.
+    pub heirs: BTreeMap<TableName, Vec<TableName>>,
     /// The main publication and the one for inserts, each with whether we may alter it.
     pub main: Option<(Publication, bool)>,
     pub inserts: Option<(Publication, bool)>,
@@ -215,6 +217,7 @@ async fn look_at_source(
         replication: replication.map(drop),
         access: access(client, &names).await?,
         leaves: leaves(client, &names).await?,
+        heirs: heirs(client, &names).await?,
         main: published(client, &connector.publication()).await?,
         inserts: published(client, &connector.inserts_publication()).await?,
         blockers: blockers(client).await?,

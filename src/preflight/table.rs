@@ -1,7 +1,7 @@
 //! The entries of the connector file against what the databases have.
 
-use super::Survey;
 use super::survey::Source;
+use super::{Survey, listed};
 use crate::catalog::{Leaf, LeftOut, Relation};
 use crate::change::{ReplicaIdentity, TableName};
 use crate::finding::Finding;
@@ -58,6 +58,10 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
                 Finding::error("table.partition_twice", rule.source.to_string(), what).hint("remove one of the two entries"),
             );
         }
+    }
+    for (name, heirs) in &source.heirs {
+        let named = |heir: &&TableName| !survey.rules.iter().any(|rule| &rule.source == *heir);
+        findings.extend(inherited(name, &heirs.iter().filter(named).collect::<Vec<_>>()));
     }
     for one in &survey.compiled {
         let Some(shape) = &one.source else { continue };
@@ -120,6 +124,21 @@ fn missing(relations: &[Relation], name: &TableName) -> Finding {
 fn as_written(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain && !name.is_empty() { name.to_owned() } else { quote::ident(name) }
+}
+
+/// A parent whose children (`INHERITS`) have no entry of their own: the copy reads ONLY the parent, and the stream tells of each
+/// table by itself.
+fn inherited(name: &TableName, heirs: &[&TableName]) -> Option<Finding> {
+    if heirs.is_empty() {
+        return None;
+    }
+    let what = format!(
+        "{} inherit from it: a SELECT from it shows their rows, and neither its copy nor its stream has them",
+        listed(heirs)
+    );
+    let entry = |heir: &&TableName| format!("[[table]]\nsource = '{}.{}'", as_written(&heir.schema), as_written(&heir.name));
+    let entries: Vec<String> = heirs.iter().map(entry).collect();
+    Some(Finding::warning("table.inherited", name.to_string(), what).config(entries.join("\n")))
 }
 
 /// A leaf whose rows are not in the WAL, or whose old rows are told otherwise than the root's.

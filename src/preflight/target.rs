@@ -81,18 +81,11 @@ pub(super) fn origin(survey: &Survey<'_>) -> Vec<Finding> {
     let Some(Server { may_set_origin: false, role, .. }) = survey.target.as_ref().map(|target| &target.server) else {
         return Vec::new();
     };
-    let what = "our writes will not carry a replication origin, by which others could tell them from their own";
+    let what = "our writes will not carry a replication origin: with it, subscriptions of this database with `origin = none`, and a later \
+                flow back to the source, tell them from the service's own";
     let role = quote::ident(role);
-    let sql: Vec<String> = [
-        "pg_replication_origin_create(text)",
-        "pg_replication_origin_oid(text)",
-        "pg_replication_origin_session_setup(text)",
-        "pg_replication_origin_session_reset()",
-        "pg_replication_origin_drop(text)",
-    ]
-    .iter()
-    .map(|function| format!("GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {role};"))
-    .collect();
+    let sql = ["pg_replication_origin_create(text)", "pg_replication_origin_session_setup(text)"]
+        .map(|function| format!("GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {role};"));
     vec![Finding::note("target.origin", "target", what).sql(sql.join("\n"))]
 }
 

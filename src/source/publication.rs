@@ -128,9 +128,10 @@ pub fn drop_sql(name: &str) -> String {
     format!("DROP PUBLICATION IF EXISTS {}", ident(name))
 }
 
-/// `ONLY` would leave out what inherits; a partitioned table brings its leaves anyway.
+/// `ONLY`, for what inherits from a table is published under its own name, which nobody asked for; and without a key its UPDATEs would
+/// begin to fail. A partitioned table brings its leaves anyway.
 fn list(tables: &[TableName]) -> String {
-    tables.iter().map(table).collect::<Vec<_>>().join(", ")
+    tables.iter().map(|name| format!("ONLY {}", table(name))).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -142,15 +143,15 @@ mod tests {
         let tables = [TableName::new("public", "Orders"), TableName::new("a b", "t\"x")];
         assert_eq!(
             create_sql("p\"1", &tables, Published::INSERTS),
-            "CREATE PUBLICATION \"p\"\"1\" FOR TABLE \"public\".\"Orders\", \"a b\".\"t\"\"x\" \
+            "CREATE PUBLICATION \"p\"\"1\" FOR TABLE ONLY \"public\".\"Orders\", ONLY \"a b\".\"t\"\"x\" \
              WITH (publish = 'insert, truncate', publish_via_partition_root = true)"
         );
         assert_eq!(
             create_sql("p", &[], Published::ALL),
             "CREATE PUBLICATION \"p\" WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)"
         );
-        assert_eq!(add_sql("p", &tables[..1]), "ALTER PUBLICATION \"p\" ADD TABLE \"public\".\"Orders\"");
-        assert_eq!(remove_sql("p", &tables[..1]), "ALTER PUBLICATION \"p\" DROP TABLE \"public\".\"Orders\"");
+        assert_eq!(add_sql("p", &tables[..1]), "ALTER PUBLICATION \"p\" ADD TABLE ONLY \"public\".\"Orders\"");
+        assert_eq!(remove_sql("p", &tables[..1]), "ALTER PUBLICATION \"p\" DROP TABLE ONLY \"public\".\"Orders\"");
         assert_eq!(drop_sql("p"), "DROP PUBLICATION IF EXISTS \"p\"");
     }
 }

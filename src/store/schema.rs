@@ -66,6 +66,12 @@ CREATE TABLE tablelift.barrier (
 );
 "];
 
+/// `CREATE SCHEMA IF NOT EXISTS` asks for CREATE on the database even where the schema is there. Whoever was given the schema alone
+/// must not need that right, so it is looked for first (under our lock).
+const MAKE_SCHEMA: &str = "DO $do$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'tablelift') THEN CREATE SCHEMA tablelift; END IF;
+END $do$;";
+
 /// Makes the schema, or brings it to this program's version. Idempotent, and safe against a second program that does the same.
 ///
 /// # Errors
@@ -85,7 +91,7 @@ pub async fn ensure(client: &Client) -> Result<(), StoreError> {
     }
     let text = format!(
         "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('tablelift schema'));
-         CREATE SCHEMA IF NOT EXISTS tablelift;
+         {MAKE_SCHEMA}
          CREATE TABLE IF NOT EXISTS tablelift.schema_version (version integer NOT NULL);
          DO $do$ DECLARE have integer := (SELECT version FROM tablelift.schema_version); BEGIN
              IF have IS NULL THEN have := 0; INSERT INTO tablelift.schema_version VALUES (0); END IF;

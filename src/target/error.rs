@@ -38,6 +38,12 @@ impl TargetError {
         }
     }
 
+    /// The target's table that the server names.
+    pub fn table(&self) -> Option<TableName> {
+        let error = self.server()?;
+        Some(TableName::new(error.schema()?, error.table()?))
+    }
+
     /// SQLSTATE class 23 with a unique or exclusion constraint: another row stands in the way.
     pub fn is_unique_conflict(&self) -> bool {
         self.server().is_some_and(|error| matches!(error.code().code(), "23505" | "23P01"))

@@ -4,6 +4,7 @@
 //! Will not: decide what a failure means for a table, or what belongs into one transaction.
 
 mod error;
+pub mod origin;
 mod rows;
 mod session;
 

@@ -222,3 +222,21 @@ async fn a_missing_target_table() {
     w.equal_as("table t", "table shop.t").await;
     assert_eq!(tablelift(&["--version"]).await.code, 0);
 }
+
+/// Children before their parents, and more of them than are copied at a time: each comes when the rows it needs are there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreign_keys_in_the_wrong_order() {
+    let w = World::new("copy-order").await;
+    for n in (1..=5).rev() {
+        let parent = if n < 5 { format!(" references t{}", n + 1) } else { String::new() };
+        w.both(&format!("create table t{n} (id int primary key{parent})")).await;
+        w.source.batch(&format!("insert into t{n} values (1), (2)")).await;
+    }
+    let entries: String = (1..=5).map(|n| format!("[[table]]\nsource = 'public.t{n}'\n")).collect();
+    w.connector_with(|f| f.target += "triggers = 'fire'\n", &entries);
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    for n in 1..=5 {
+        w.equal(&format!("table t{n}")).await;
+    }
+}

@@ -5,7 +5,7 @@ use crate::support::{Daemon, Load, Log, PATIENCE, World, eventually};
 use std::time::{Duration, Instant};
 
 /// Waits until a table is halted, as `wait` tells, which then returns at once.
-async fn halted(w: &World, table: &str) {
+pub async fn halted(w: &World, table: &str) {
     eventually(&format!("`{table}` is halted"), PATIENCE, async || {
         let out = w.cli("wait", &["--timeout", "1s"]).await;
         out.code == 1 && out.stderr.contains(&format!("table `{table}` is halted"))
@@ -14,7 +14,7 @@ async fn halted(w: &World, table: &str) {
 }
 
 /// Waits until a table of the others holds what the source holds. (`wait` says no while one is halted.)
-async fn arrives(w: &World, table: &str) {
+pub async fn arrives(w: &World, table: &str) {
     let sql = format!("table {table}");
     eventually(&format!("`{table}` is the same on both sides"), PATIENCE, async || {
         w.source.digest(&sql).await == w.target.digest(&sql).await

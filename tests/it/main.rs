@@ -7,6 +7,7 @@ mod commands;
 mod constraints;
 mod copy;
 mod crash;
+mod deferred;
 mod halt;
 mod harness;
 mod hostile;

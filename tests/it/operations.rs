@@ -194,3 +194,30 @@ async fn a_busy_neighbour() {
     })
     .await;
 }
+
+/// What we write carries our replication origin, in every life, and `drop` takes it away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_tell_whose_they_are() {
+    let w = World::own_target("origin", Log::Local, &[]).await;
+    w.both("create table t (id int primary key)").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let others = "select count(*) from pg_logical_slot_get_changes('others', null, null, 'only-local', 'on') where data like 'table public.t:%'";
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.target.batch("select pg_create_logical_replication_slot('others', 'test_decoding')").await;
+    w.source.batch("insert into t values (1)").await;
+    w.settle().await;
+    d.kill9();
+    let mut d = Daemon::run(&w);
+    w.source.batch("insert into t values (2)").await;
+    w.settle().await;
+    w.target.batch("insert into t values (100)").await;
+    assert_eq!(w.target.text(others).await, "1", "only the row that we did not write");
+    let origins = "select string_agg(roname, ',') from pg_replication_origin";
+    assert_eq!(w.target.text(origins).await, w.object_name());
+    d.term();
+    assert_eq!(d.exit().await, 0);
+    let out = w.cli("drop", &["--yes"]).await.assert_code(0);
+    assert!(out.stdout.contains("replication origin"), "{out:#?}");
+    assert_eq!(w.target.text(origins).await, "<null>");
+}

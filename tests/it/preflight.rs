@@ -338,6 +338,56 @@ async fn types_and_expressions_that_do_not_fit() {
 }
 
 #[tokio::test]
+async fn values_that_are_others_each_time() {
+    let w = World::new("volatile").await;
+    w.source.batch("create table t (id int primary key, at timestamptz, v text)").await;
+    w.target
+        .batch(
+            "create table t (id int primary key, at date, v text, seen timestamptz, today date, n float8, tidy text);
+             create function tidy(text) returns text language sql as 'select lower($1)'",
+        )
+        .await;
+    let columns = "[table.columns]\nat = 'at::date'\nseen = \"coalesce(at, now())\"\ntoday = 'CURRENT_DATE'\nn = 'random()'\ntidy = 'tidy(v)'\n";
+    w.connector(&format!("[[table]]\nsource = 'public.t'\nwhere = \"at > clock_timestamp() - interval '1 year'\"\n{columns}"));
+    let found = check(&w).await;
+    assert_eq!(found.errors(), [""; 0], "{:#?}", found.0);
+    let told = found.0.iter().filter(|finding| finding["code"] == "table.expression_volatile");
+    let told: Vec<&str> = told.map(|finding| finding["what"].as_str().unwrap().split(", which").next().unwrap()).collect();
+    let expected = [
+        "the expression of `seen` uses `now`",
+        "the expression of `today` uses `the current time`",
+        "the expression of `n` uses `random`",
+        "the expression of `tidy` uses `tidy`",
+        "`where` uses `clock_timestamp`",
+    ];
+    assert_eq!(told, expected);
+    w.target.batch("alter function tidy(text) immutable").await;
+    w.connector("[[table]]\nsource = 'public.t'\n[table.columns]\nat = 'at::date'\ntidy = 'tidy(v)'");
+    assert!(!check(&w).await.has("table.expression_volatile"));
+}
+
+#[tokio::test]
+async fn tables_that_inherit_are_tables_of_their_own() {
+    let w = World::new("inherits").await;
+    w.both("create table t (id int primary key, v text)").await;
+    w.source.batch("create table \"T 2023\" () inherits (t); create table deep (primary key (id)) inherits (\"T 2023\")").await;
+    w.target.batch("create table deep (id int primary key, v text)").await;
+    w.connector("[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.deep'");
+    let found = check(&w).await;
+    assert_eq!(found.errors(), [""; 0], "{:#?}", found.0);
+    assert_eq!(found.remedy("table.inherited"), "[[table]]\nsource = 'public.\"T 2023\"'");
+    w.source
+        .batch("insert into t values (1, 'x'); insert into \"T 2023\" values (2, 'y'); insert into deep values (3, 'z')")
+        .await;
+    w.cli("run", &["--endpos", "current"]).await.assert_code(0);
+    // Without a key and unpublished: its updates must go on working.
+    w.source.batch("update \"T 2023\" set v = 'yy'; update deep set v = 'zz'; update only t set v = 'xx'").await;
+    w.cli("run", &["--endpos", "current"]).await.assert_code(0);
+    assert_eq!(w.target.text("table t").await, "1|xx");
+    assert_eq!(w.target.text("table deep").await, "3|zz");
+}
+
+#[tokio::test]
 async fn a_missing_target_table_is_proposed_and_the_proposal_does() {
     let w = World::new("proposal").await;
     w.source
