@@ -189,7 +189,7 @@ async fn dispatch(command: Command, connector: Connector, output: &Output, progr
     match command {
         Command::Check(_) => Box::pin(check::run(&connector, output)).await,
         Command::Plan(_) => Box::pin(plan::run(&connector, output)).await,
-        Command::Prepare(_) => Box::pin(prepare::run(&connector, output)).await,
+        Command::Prepare(_) => Box::pin(prepare::run(connector, output)).await,
         Command::Run(options) => Box::pin(run::run(connector, &options, progress)).await,
         Command::Capture(options) => Box::pin(capture::run(connector, &options, progress)).await,
         Command::Apply(_) => Box::pin(apply::run(connector, progress)).await,

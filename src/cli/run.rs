@@ -8,7 +8,6 @@ use crate::pipeline::kafka::{ApplyLife, CaptureLife};
 use crate::pipeline::{self, End, FirstCopy, Life, Live, PipelineError, RunOptions, Tasks};
 use crate::source;
 use clap::Args;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
@@ -121,14 +120,12 @@ impl Running {
 
     async fn capture(&self) -> Result<End, PipelineError> {
         let live = Arc::clone(&self.live);
+        let board = Arc::clone(&self.live.board);
         let life = CaptureLife {
-            connector: Arc::clone(&self.connector),
             options: self.options,
             stop: self.stop.clone(),
-            board: Arc::clone(&self.live.board),
             publish: Arc::new(move |meter| live.captures(meter)),
-            refused: BTreeMap::new(),
-            topics: BTreeMap::new(),
+            ..CaptureLife::new(Arc::clone(&self.connector), board)
         };
         pipeline::run(life, self.reload.subscribe()).await
     }

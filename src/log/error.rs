@@ -49,10 +49,12 @@ pub enum LogError {
     #[error("{doing}{}: {code}{}", about(.topic), because(.reason))]
     Refused { doing: Doing, topic: Option<String>, code: Code, reason: Option<String> },
     #[error(
-        "topic `{topic}` does not exist\n  hint: `tablelift prepare` makes it; if it was deleted, its table must be copied again"
+        "topic `{topic}` does not exist\n  hint: if it was deleted, its table must be copied again (deploy/runbooks/copy-a-table-again.md)"
     )]
     NoTopic { topic: String },
-    #[error("topic `{topic}` has no partition {partition}\n  hint: it was re-created with fewer; its table must be copied again")]
+    #[error(
+        "topic `{topic}` has no partition {partition}\n  hint: it was re-created with fewer; its table must be copied again (deploy/runbooks/copy-a-table-again.md)"
+    )]
     NoPartition { topic: String, partition: i32 },
     #[error(
         "an event is larger than topic `{topic}` takes\n  hint: raise the topic's `max.message.bytes`, and `message.max.bytes` in `[log.kafka]` where that is the lower one"
@@ -60,12 +62,12 @@ pub enum LogError {
     TooLarge { topic: String },
     /// The log does not hold the offset that comes next. Ours to know: what lay there is lost to us.
     #[error(
-        "topic `{topic}` partition {partition} holds offsets {low} to {high}, and {wanted} comes next\n  hint: retention cut it off, or the topic was re-created; the table must be copied again"
+        "topic `{topic}` partition {partition} holds offsets {low} to {high}, and {wanted} comes next\n  hint: retention cut it off, or the topic was re-created; the table must be copied again (deploy/runbooks/copy-a-table-again.md)"
     )]
     Gap { topic: String, partition: i32, wanted: i64, low: i64, high: i64 },
     /// An event was acknowledged at an offset below one that was acknowledged before: another log has taken the place of ours.
     #[error(
-        "topic `{topic}` partition {partition} acknowledged offset {offset}, below {end} that it had acknowledged before\n  hint: the topic was deleted and made again, or lost data; the table must be copied again"
+        "topic `{topic}` partition {partition} acknowledged offset {offset}, below {end} that it had acknowledged before\n  hint: the topic was deleted and made again, or lost data; the table must be copied again (deploy/runbooks/copy-a-table-again.md)"
     )]
     Rewound { topic: String, partition: i32, offset: i64, end: i64 },
     /// The producer cannot go on without risking a gap or a change of order. Nothing after the last acknowledgement counts.

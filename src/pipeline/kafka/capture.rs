@@ -15,14 +15,14 @@ use crate::event::{Encoder, Frame, control_topic};
 use crate::fate::Fate;
 use crate::finding::Finding;
 use crate::log::LogError;
-use crate::log::kafka::{Admin, Control, ControlTail, Producer, TopicSpec};
+use crate::log::kafka::{Admin, Contents, Control, ControlTail, Producer, TopicSpec};
 use crate::mapping::TablePlan;
 use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
-use crate::pipeline::prepare::{self, FirstCopy, prepare};
+use crate::pipeline::prepare::{self, FirstCopy, Prepared, prepare};
 use crate::pipeline::run::{End, Lives, RunOptions, stands_by, stopped};
 use crate::pipeline::{PipelineError, Tasks, session};
-use crate::source::{Reader, ReaderConfig, SlotName, SourceError};
+use crate::source::{self, Reader, ReaderConfig, SlotName, SourceError};
 use crate::store;
 use crate::store::table_state::Halted;
 use crate::telemetry::Meter;
@@ -53,6 +53,19 @@ pub struct CaptureLife {
 }
 
 impl CaptureLife {
+    /// One that only prepares.
+    pub fn new(connector: Arc<Connector>, board: Arc<Board>) -> Self {
+        Self {
+            connector,
+            options: RunOptions { endpos: None, copy: FirstCopy::Make, log_only: true },
+            stop: watch::channel(false).1,
+            board,
+            publish: Arc::new(|_| {}),
+            refused: BTreeMap::new(),
+            topics: BTreeMap::new(),
+        }
+    }
+
     /// # Errors
     /// See [`PipelineError`].
     pub async fn run(&mut self) -> Result<End, PipelineError> {
@@ -80,14 +93,51 @@ impl CaptureLife {
     async fn live(&mut self) -> Result<End, PipelineError> {
         let tasks = Tasks::default();
         let connector = Arc::clone(&self.connector);
-        let kafka = connector.kafka().cloned().expect("capture is started for a Kafka log only");
         let name = connector.object_name();
         let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
         if stands_by(&connector, &source, &self.board, &mut self.stop).await? {
             return Ok(End::Stopped);
         }
+        let found = self.look(&source).await?;
+        let reader = match open_stream(&connector, &tasks, &found.prepared).await {
+            Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
+            other => other?,
+        };
+        let (producer, control) = found.announce(&connector).await?;
+        let Found { prepared, specs, record, .. } = found;
+        let database = prepared.record.source_database.clone();
+        let plans = Arc::new(prepared.compiled.into_iter().filter_map(|one| one.plan.ok()).collect::<Vec<_>>());
+        let setup = Setup { specs, plans, record, database, incarnation: incarnation(&prepared.record) };
+        self.follow(tasks, setup, reader, producer, control).await
+    }
+
+    /// Makes what capture needs, also in the log, and starts nothing. Where a capture runs already, the log is its own.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn prepare(&mut self) -> Result<Prepared, PipelineError> {
+        let tasks = Tasks::default();
+        let connector = Arc::clone(&self.connector);
+        let name = connector.object_name();
+        let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
+        let slot = SlotName::new(connector.slot())?;
+        if source::slot_holder(&source, &slot).await?.is_some() {
+            let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
+            return prepare(&connector, &source, &mut target, self.options.copy, &self.board).await;
+        }
+        let found = self.look(&source).await?;
+        found.announce(&connector).await?;
+        Ok(found.prepared)
+    }
+
+    /// What is there, made where it is missing: in the databases, and the topics.
+    async fn look(&mut self, source: &tokio_postgres::Client) -> Result<Found, PipelineError> {
+        let tasks = Tasks::default();
+        let connector = Arc::clone(&self.connector);
+        let kafka = connector.kafka().cloned().expect("capture is started for a Kafka log only");
+        let name = connector.object_name();
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
-        let mut prepared = prepare(&connector, &source, &mut target, self.options.copy, &self.board).await?;
+        let mut prepared = prepare(&connector, source, &mut target, self.options.copy, &self.board).await?;
         let admin = Admin::new(&kafka)?;
         admin.brokers(BROKER_LIMIT).await?;
         let control_name = control_topic(&kafka.topic_prefix);
@@ -103,42 +153,16 @@ impl CaptureLife {
         for topic in &topics.gone {
             self.refuses(&topics::gone(topic));
         }
-        for topic in &topics.fresh {
-            store::checkpoint::forget(&target, &connector.name, &topic.name).await?;
-        }
-        for spec in &topics.inherited {
-            let mut offsets = Vec::new();
-            for partition in spec.partitions().all() {
-                offsets.push(admin.ends_of(&spec.topic, partition, BROKER_LIMIT).await?.1);
-            }
-            store::checkpoint::begin_at(&target, &connector.name, &spec.topic, &offsets).await?;
-        }
-        admin.ensure(&topics.fresh, BROKER_LIMIT).await?;
+        topics.begin(&admin, &target, &connector.name, BROKER_LIMIT).await?;
         if let Some(record) = &mut old {
             // nobody applies what left the connector file; what is new has no ends yet
-            let is_new = |topic: &str| {
-                topics.fresh.iter().any(|spec| spec.name == topic) || topics.inherited.iter().any(|spec| spec.topic == topic)
-            };
-            let is_known = |topic: &str| topic == control_name || topics.specs.iter().any(|spec| spec.topic == topic);
-            record.ends.keep(|topic| is_known(topic) && !is_new(topic));
+            record.ends.keep(|topic| topic == control_name || topics.is_known(topic));
         }
         let specs = topics.specs;
         prepared.record.made.topics = specs.iter().map(|spec| spec.topic.clone()).chain([control_name.clone()]).collect();
         store::connector::write(&target, &prepared.record).await?;
-        let record = self.slot_record(&source, &target, &mut prepared, old, &specs).await?;
-        let reader = match open_stream(&connector, &tasks, &prepared).await {
-            Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
-            other => other?,
-        };
-        let producer = Producer::new(&kafka, &record.ends)?;
-        let control = Control::new(producer.clone(), control_name, record.epoch);
-        control.write(SLOT, &serde_json::to_vec(&record).expect("plain data is always JSON")).await?;
-        control.write(TABLES, &serde_json::to_vec(&specs).expect("plain data is always JSON")).await?;
-        control.sweep(&contents).await?;
-        let database = prepared.record.source_database.clone();
-        let plans = Arc::new(prepared.compiled.into_iter().filter_map(|one| one.plan.ok()).collect::<Vec<_>>());
-        let setup = Setup { specs, plans, record, database, incarnation: incarnation(&prepared.record) };
-        self.follow(tasks, setup, reader, producer, control).await
+        let record = self.slot_record(source, &target, &mut prepared, old, &specs).await?;
+        Ok(Found { prepared, specs, record, contents, control_name })
     }
 
     /// The slot, made or held against the record; and the record of this start, with its new epoch.
@@ -146,7 +170,7 @@ impl CaptureLife {
         &self,
         source: &tokio_postgres::Client,
         target: &tokio_postgres::Client,
-        prepared: &mut prepare::Prepared,
+        prepared: &mut Prepared,
         old: Option<SlotRecord>,
         specs: &[TableSpec],
     ) -> Result<SlotRecord, PipelineError> {
@@ -309,6 +333,29 @@ impl CaptureLife {
     }
 }
 
+/// What a start found.
+struct Found {
+    prepared: Prepared,
+    specs: Vec<TableSpec>,
+    /// With the new epoch.
+    record: SlotRecord,
+    contents: Contents,
+    control_name: String,
+}
+
+impl Found {
+    /// Says in the control topic who captures now, and what.
+    async fn announce(&self, connector: &Connector) -> Result<(Producer, Control), PipelineError> {
+        let kafka = connector.kafka().expect("capture is started for a Kafka log only");
+        let producer = Producer::new(kafka, &self.record.ends)?;
+        let control = Control::new(producer.clone(), self.control_name.clone(), self.record.epoch);
+        control.write(SLOT, &serde_json::to_vec(&self.record).expect("plain data is always JSON")).await?;
+        control.write(TABLES, &serde_json::to_vec(&self.specs).expect("plain data is always JSON")).await?;
+        control.sweep(&self.contents).await?;
+        Ok((producer, control))
+    }
+}
+
 struct Setup {
     specs: Vec<TableSpec>,
     plans: Arc<Vec<TablePlan>>,
@@ -368,7 +415,7 @@ fn owned(kafka: &Kafka, other: &str) -> PipelineError {
     PipelineError::Findings(vec![finding.config("[log]\ntopic_prefix = \"...\"")])
 }
 
-async fn open_stream(connector: &Connector, tasks: &Tasks, prepared: &prepare::Prepared) -> Result<Reader, PipelineError> {
+async fn open_stream(connector: &Connector, tasks: &Tasks, prepared: &Prepared) -> Result<Reader, PipelineError> {
     let endpoint = connector.source.endpoint.clone();
     let slot: SlotName = prepared.slot.clone();
     let mut config = ReaderConfig::new(endpoint, connector.object_name(), slot, prepared.publications.clone());

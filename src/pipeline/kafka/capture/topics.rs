@@ -8,8 +8,10 @@ use crate::pipeline::PipelineError;
 use crate::pipeline::kafka::record::TABLES;
 use crate::pipeline::kafka::specs::{TableSpec, specs};
 use crate::preflight::Compiled;
+use crate::store::checkpoint;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio_postgres::Client;
 
 /// What a start found.
 pub struct Topics {
@@ -20,6 +22,34 @@ pub struct Topics {
     pub inherited: Vec<TableSpec>,
     /// Topics that had been made, and are gone with what was in them.
     pub gone: Vec<String>,
+}
+
+impl Topics {
+    /// Makes what is new, and lets what is inherited begin at its end.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn begin(&self, admin: &Admin, target: &Client, connector: &str, limit: Duration) -> Result<(), PipelineError> {
+        for topic in &self.fresh {
+            checkpoint::forget(target, connector, &topic.name).await?;
+        }
+        for spec in &self.inherited {
+            let mut offsets = Vec::new();
+            for partition in spec.partitions().all() {
+                offsets.push(admin.ends_of(&spec.topic, partition, limit).await?.1);
+            }
+            checkpoint::begin_at(target, connector, &spec.topic, &offsets).await?;
+        }
+        admin.ensure(&self.fresh, limit).await?;
+        Ok(())
+    }
+
+    /// It has a history of this connector's.
+    pub fn is_known(&self, topic: &str) -> bool {
+        self.specs.iter().any(|spec| spec.topic == topic)
+            && !self.fresh.iter().any(|spec| spec.name == topic)
+            && !self.inherited.iter().any(|spec| spec.topic == topic)
+    }
 }
 
 /// `first`: the connector is new, whatever the control topic says.
