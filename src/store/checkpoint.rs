@@ -89,6 +89,19 @@ pub async fn forget(client: &Client, connector: &str, topic: &str) -> Result<(),
     Ok(())
 }
 
+/// What a topic holds so far is void: its partitions begin at these offsets.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn begin_at(client: &Client, connector: &str, topic: &str, offsets: &[i64]) -> Result<(), StoreError> {
+    client.batch_execute("BEGIN").await.map_err(doing("begin a topic"))?;
+    forget(client, connector, topic).await?;
+    let sql = "INSERT INTO tablelift.checkpoint (connector, topic, partition, log_offset)
+               SELECT $1, $2, (at - 1)::integer, next FROM unnest($3::bigint[]) WITH ORDINALITY AS offsets (next, at)";
+    client.execute(sql, &[&connector, &topic, &offsets]).await.map_err(doing("begin a topic"))?;
+    client.batch_execute("COMMIT").await.map_err(doing("begin a topic"))
+}
+
 /// Moves the local checkpoint. Gives false if another writer has taken it: then nothing of this transaction may be committed.
 pub const MOVE_LOCAL: &str = "UPDATE tablelift.checkpoint SET position = $3, end_lsn = $4::text::pg_lsn,
     committed_at = pg_catalog.to_timestamp($5::bigint / 1000000.0)

@@ -112,3 +112,39 @@ async fn a_topic_that_is_deleted() {
     w.equal("table bad").await;
     w.equal("table good").await;
 }
+
+/// Retention has cut off what apply needs next. It halts there, and what it names as the way out is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_are_gone() {
+    let w = World::kafka("gap").await;
+    w.both(TABLES).await;
+    w.source.batch("insert into bad select g, 'first' from generate_series(1, 50) g").await;
+    w.connector(ENTRIES);
+    w.expect_log("halted");
+    w.cli("run", &["--endpos", "current"]).await.assert_code(0);
+    w.source.batch("insert into bad select g, 'second' from generate_series(51, 100) g; insert into good values (1, 'a')").await;
+    w.cli("capture", &["--endpos", "current"]).await.assert_code(0);
+    let topic = w.topic("public.bad");
+    let mut ends = rdkafka::TopicPartitionList::new();
+    for partition in 0..8 {
+        ends.add_partition_offset(&topic, partition, rdkafka::Offset::End).unwrap();
+    }
+    admin(&w).delete_records(&ends, &AdminOptions::new()).await.unwrap();
+    w.source.batch("insert into bad values (101, 'third')").await;
+    let d = Daemon::run(&w);
+    is_halted(&w, "public.bad", "comes next").await;
+    same(&w, "good").await;
+    d.kill9();
+    w.connector("[[table]]\nsource = 'public.good'");
+    w.cli("run", &["--endpos", "current"]).await.assert_code(0);
+    w.connector(ENTRIES);
+    let out = w.cli("run", &["--endpos", "current"]).await;
+    assert!(out.code != 0 && out.all().contains("not empty"), "rows that are there are never removed unasked: {out:#?}");
+    w.target.batch("truncate bad").await;
+    let _d = Daemon::run(&w);
+    eventually("it is copied anew", PATIENCE, async || w.cli("wait", &["--timeout", "2s"]).await.code == 0).await;
+    w.source.batch("update bad set v = 'fourth' where id = 60").await;
+    w.settle().await;
+    w.equal("table bad").await;
+    w.equal("table good").await;
+}

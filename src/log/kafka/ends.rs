@@ -34,9 +34,9 @@ impl Ends {
         usize::try_from(partition).ok().and_then(|at| ends?.get(at).copied()).unwrap_or(0)
     }
 
-    /// Forgets a topic: it was deleted on purpose.
-    pub fn forget(&mut self, topic: &str) {
-        self.0.remove(topic);
+    /// Forgets the topics that nothing more is said of.
+    pub fn keep(&mut self, mut wanted: impl FnMut(&str) -> bool) {
+        self.0.retain(|topic, _| wanted(topic));
     }
 
     pub fn is_empty(&self) -> bool {

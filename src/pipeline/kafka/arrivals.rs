@@ -58,10 +58,13 @@ impl TableReader {
                 work.next_offset = message.offset + 1;
                 continue;
             }
-            work.capture_epoch = epoch;
+            if !matches!(event.kind, Kind::Reset) {
+                work.capture_epoch = epoch;
+            }
             match event.kind {
                 Kind::Reset => {
-                    work.marker = Some((Marker::Reset(event.attempt.unwrap_or_default().to_owned()), message.offset));
+                    let attempt = event.attempt.unwrap_or_default().to_owned();
+                    work.marker = Some((Marker::Reset { attempt, epoch }, message.offset));
                 }
                 Kind::Change { change, .. } if change.op == Op::Truncate => {
                     work.marker = Some((Marker::Truncate(change.position), message.offset));

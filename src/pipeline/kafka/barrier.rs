@@ -84,7 +84,7 @@ async fn in_transaction(
         return Ok(Opened::NotYet);
     }
     let mine: Vec<usize> = (0..applier.plans.len()).filter(|&at| applier.plans[at].source == spec.shape.name).collect();
-    if let Marker::Reset(_) = marker
+    if let Marker::Reset { .. } = marker
         && let Some(refused) = not_ours(session, connector, spec, mine.iter().map(|&at| &applier.plans[at])).await?
     {
         return Ok(refused);
@@ -92,27 +92,29 @@ async fn in_transaction(
     if let Some(refused) = empty(session, applier, spec, &mine).await? {
         return Ok(refused);
     }
-    let position = match marker {
-        Marker::Truncate(position) => Some(position.to_string()),
-        Marker::Reset(_) => None,
+    let (position, capture_epoch) = match marker {
+        Marker::Truncate(position) => (Some(position.to_string()), 0),
+        Marker::Reset { epoch, .. } => (None, *epoch),
     };
     let sql = "WITH here AS (DELETE FROM tablelift.barrier WHERE connector = $1 AND topic = $2 AND marker = $3 RETURNING partition, log_offset)
-               UPDATE tablelift.checkpoint AS c SET log_offset = here.log_offset + 1, position = coalesce($4, c.position)
+               UPDATE tablelift.checkpoint AS c SET log_offset = here.log_offset + 1, position = coalesce($4, c.position),
+               capture_epoch = greatest(c.capture_epoch, $5)
                FROM here WHERE c.connector = $1 AND c.topic = $2 AND c.partition = here.partition";
-    session.client().execute(sql, &[&connector, &spec.topic, &name, &position]).await.map_err(failed)?;
+    session.client().execute(sql, &[&connector, &spec.topic, &name, &position, &capture_epoch]).await.map_err(failed)?;
     let older = "DELETE FROM tablelift.barrier WHERE connector = $1 AND topic = $2 AND marker < $3 AND marker LIKE 'r:%' AND $3 LIKE 'r:%'";
     session.client().execute(older, &[&connector, &spec.topic, &name]).await.map_err(failed)?;
     Ok(Opened::Yes)
 }
 
-/// Before the very first attempt nothing of ours is in the target: rows there are somebody's, and are never removed.
+/// Before the very first attempt no capture's event has been applied, and nothing of ours is in the target: rows there are somebody's, and
+/// are never removed.
 async fn not_ours<'p>(
     session: &Session,
     connector: &str,
     spec: &TableSpec,
     plans: impl Iterator<Item = &'p TablePlan>,
 ) -> Result<Option<Opened>, PipelineError> {
-    let sql = "SELECT coalesce(bool_and(coalesce(log_offset, 0) = 0), true) FROM tablelift.checkpoint WHERE connector = $1 AND topic = $2";
+    let sql = "SELECT coalesce(bool_and(capture_epoch = 0), true) FROM tablelift.checkpoint WHERE connector = $1 AND topic = $2";
     let untouched: bool = session.client().query_one(sql, &[&connector, &spec.topic]).await.map_err(failed)?.get(0);
     if !untouched {
         return Ok(None);

@@ -97,16 +97,31 @@ impl CaptureLife {
         if let Some(record) = old.as_ref().filter(|record| record.connector != connector.name) {
             return Err(owned(&kafka, &record.connector));
         }
-        let topics = topics::topics(&kafka, &admin, &prepared.compiled, &contents.entries, BROKER_LIMIT).await?;
+        let entries = &contents.entries;
+        let topics = topics::topics(&kafka, &admin, &prepared.compiled, entries, prepared.first, BROKER_LIMIT).await?;
         self.topics = topics.specs.iter().map(|spec| (spec.topic.clone(), spec.shape.name.clone())).collect();
         for topic in &topics.gone {
             self.refuses(&topics::gone(topic));
         }
         for topic in &topics.fresh {
             store::checkpoint::forget(&target, &connector.name, &topic.name).await?;
-            old.iter_mut().for_each(|record| record.ends.forget(&topic.name));
+        }
+        for spec in &topics.inherited {
+            let mut offsets = Vec::new();
+            for partition in spec.partitions().all() {
+                offsets.push(admin.ends_of(&spec.topic, partition, BROKER_LIMIT).await?.1);
+            }
+            store::checkpoint::begin_at(&target, &connector.name, &spec.topic, &offsets).await?;
         }
         admin.ensure(&topics.fresh, BROKER_LIMIT).await?;
+        if let Some(record) = &mut old {
+            // nobody applies what left the connector file; what is new has no ends yet
+            let is_new = |topic: &str| {
+                topics.fresh.iter().any(|spec| spec.name == topic) || topics.inherited.iter().any(|spec| spec.topic == topic)
+            };
+            let is_known = |topic: &str| topic == control_name || topics.specs.iter().any(|spec| spec.topic == topic);
+            record.ends.keep(|topic| is_known(topic) && !is_new(topic));
+        }
         let specs = topics.specs;
         prepared.record.made.topics = specs.iter().map(|spec| spec.topic.clone()).chain([control_name.clone()]).collect();
         store::connector::write(&target, &prepared.record).await?;

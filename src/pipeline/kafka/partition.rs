@@ -52,8 +52,11 @@ pub struct Share {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Marker {
     Truncate(Position),
-    /// A copy's attempt begins: what earlier ones brought is void.
-    Reset(String),
+    /// A copy's attempt begins: what earlier ones brought is void, and so is what a capture of an older epoch still sends.
+    Reset {
+        attempt: String,
+        epoch: i64,
+    },
 }
 
 impl Marker {
@@ -61,7 +64,7 @@ impl Marker {
     pub fn name(&self) -> String {
         match self {
             Marker::Truncate(position) => format!("t:{position}"),
-            Marker::Reset(attempt) => format!("r:{attempt}"),
+            Marker::Reset { attempt, .. } => format!("r:{attempt}"),
         }
     }
 }

@@ -16,10 +16,14 @@ pub struct Topics {
     pub specs: Vec<TableSpec>,
     /// Topics that are to be made: they have no history.
     pub fresh: Vec<TopicSpec>,
+    /// Topics that are there, of tables that are taken on now: what they hold is of an earlier life.
+    pub inherited: Vec<TableSpec>,
     /// Topics that had been made, and are gone with what was in them.
     pub gone: Vec<String>,
 }
 
+/// `first`: the connector is new, whatever the control topic says.
+///
 /// # Errors
 /// See [`PipelineError`].
 pub async fn topics(
@@ -27,6 +31,7 @@ pub async fn topics(
     admin: &Admin,
     compiled: &[Compiled],
     entries: &BTreeMap<String, Entry>,
+    first: bool,
     limit: Duration,
 ) -> Result<Topics, PipelineError> {
     let old: Vec<TableSpec> = entries.get(TABLES).and_then(|entry| serde_json::from_slice(&entry.value).ok()).unwrap_or_default();
@@ -36,18 +41,20 @@ pub async fn topics(
     })?;
     let names: Vec<String> = specs.iter().map(|spec| spec.topic.clone()).collect();
     let states = admin.describe(&names, limit).await?;
-    let (mut gone, mut fresh) = (Vec::new(), Vec::new());
-    for (spec, _) in specs.iter().zip(&states).filter(|(_, state)| state.is_none()) {
-        // never made anew: whoever reads it would take an empty topic for a quiet table
-        if old.iter().any(|old| old.topic == spec.topic) {
-            gone.push(spec.topic.clone());
-        } else {
-            fresh.push(TopicSpec::table(&spec.topic, kafka, spec.partitions));
+    let (mut gone, mut fresh, mut inherited) = (Vec::new(), Vec::new(), Vec::new());
+    for (spec, state) in specs.iter().zip(&states) {
+        let known = !first && old.iter().any(|old| old.topic == spec.topic);
+        match (known, state) {
+            (true, Some(_)) => {}
+            // never made anew: whoever reads it would take an empty topic for a quiet table
+            (true, None) => gone.push(spec.topic.clone()),
+            (false, None) => fresh.push(TopicSpec::table(&spec.topic, kafka, spec.partitions)),
+            (false, Some(_)) => inherited.push(spec.clone()),
         }
     }
     let findings: Vec<Finding> =
         specs.iter().zip(&states).filter_map(|(spec, state)| Some((spec, state.as_ref()?))).flat_map(unfit).collect();
-    if findings.is_empty() { Ok(Topics { specs, fresh, gone }) } else { Err(PipelineError::Findings(findings)) }
+    if findings.is_empty() { Ok(Topics { specs, fresh, inherited, gone }) } else { Err(PipelineError::Findings(findings)) }
 }
 
 fn unfit((spec, state): (&TableSpec, &TopicState)) -> Vec<Finding> {

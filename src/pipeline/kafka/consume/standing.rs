@@ -117,7 +117,10 @@ impl Half {
             let found =
                 found.into_iter().find(|found| *found.topic == *partition.topic && found.partition == partition.partition);
             let share = &mut self.shares[at];
-            share.position = found.and_then(|found| found.position).or(share.position);
+            if let Some(found) = found {
+                share.position = found.position.or(share.position);
+                share.capture_epoch = share.capture_epoch.max(found.capture_epoch);
+            }
             share.next_offset = next;
             share.doing = Doing::Running;
             share.waiting = None;
