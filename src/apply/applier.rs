@@ -23,6 +23,8 @@ pub struct Applier {
     pub plans: Arc<Vec<TablePlan>>,
     /// Triggers and foreign keys of the target fire: then tables are not independent of each other within a batch.
     pub triggers_fire: bool,
+    /// The target has something that is deferred to COMMIT, and may refuse there: `apply` checks it before.
+    pub deferred: bool,
 }
 
 impl Applier {

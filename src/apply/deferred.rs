@@ -12,7 +12,7 @@ impl Applier {
     /// # Errors
     /// As `apply_part`.
     pub async fn apply(&self, session: &mut Session, items: &[Item]) -> Result<Applied, ApplyError> {
-        if !self.triggers_fire || items.is_empty() {
+        if !self.deferred || items.is_empty() {
             return self.apply_part(session, items).await;
         }
         let mut halts: Vec<Halt> = Vec::new();

@@ -84,7 +84,7 @@ impl Recheck {
         let Ok(binding) = plan.bind(&item.change.table) else { return Ok(false) };
         let item = Item { plan: 0, change: item.change.clone(), binding: Ok(Arc::new(binding)) };
         let triggers_fire = self.connector.target.triggers == Triggers::Fire;
-        let applier = Applier { plans: Arc::new(vec![plan]), triggers_fire };
+        let applier = Applier { plans: Arc::new(vec![plan]), triggers_fire, deferred: triggers_fire };
         session.forget();
         session.frame("BEGIN").await?;
         if !triggers_fire {

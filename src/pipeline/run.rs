@@ -188,7 +188,7 @@ impl Life {
             connector: self.connector.name.clone(),
             session,
             epoch,
-            applier: Applier { plans: Arc::clone(&plans), triggers_fire },
+            applier: Applier { plans: Arc::clone(&plans), triggers_fire, deferred: triggers_fire },
             gates,
             meter: Arc::clone(&meter),
             board: Arc::clone(&board),
@@ -229,39 +229,44 @@ impl Life {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut deadline: Option<Instant> = None;
         loop {
-            let stopping = *self.stop.borrow();
-            if stopping && (writer.open.is_none() || deadline.is_some_and(|deadline| Instant::now() > deadline)) {
+            if *self.stop.borrow() && writer.open.is_none() {
                 return Ok(End::Stopped);
             }
-            if stopping && deadline.is_none() {
-                deadline = Some(Instant::now() + LAST_WORDS);
-            }
-            let step = async {
-                tokio::select! {
-                    biased;
-                    _ = again.recv(), if writer.open.is_none() => Ok(Step::Again),
-                    bundle = bundles.recv() => match bundle {
-                        Some(bundle) => writer.write(bundle).await.map(Step::Confirm),
-                        None => Ok(Step::StreamEnded),
-                    },
-                    _ = tick.tick() => writer.tick().await.map(Step::Confirm),
+            // only this may be cut short: what has begun to be written is written, or given up with its whole target transaction
+            let step = tokio::select! {
+                biased;
+                _ = again.recv(), if writer.open.is_none() => return Ok(End::Again),
+                bundle = bundles.recv() => match bundle {
+                    Some(bundle) => Step::Write(bundle),
+                    None => return Err((&mut stream_end).await.unwrap_or(SourceError::Closed).into()),
+                },
+                _ = tick.tick() => Step::Tick,
+                () = stopped(&mut self.stop), if deadline.is_none() => {
+                    deadline = Some(Instant::now() + LAST_WORDS);
+                    continue;
+                }
+                () = past(deadline), if deadline.is_some() => return Ok(End::Stopped),
+            };
+            let write = async {
+                match step {
+                    Step::Write(bundle) => writer.write(bundle).await,
+                    Step::Tick => writer.tick().await,
                 }
             };
-            let step = tokio::select! {
-                step = step => match step {
-                    Err(LocalError::Apart(tables)) => {
-                        self.apart = tables;
-                        return Ok(End::Again);
-                    }
-                    other => other?,
-                },
-                () = past(&mut self.stop, deadline) => continue,
+            let written = tokio::select! {
+                written = write => written,
+                () = given_up(&mut self.stop, &mut deadline) => return Ok(End::Stopped),
             };
-            match step {
-                Step::Again => return Ok(End::Again),
-                Step::StreamEnded => return Err((&mut stream_end).await.unwrap_or(SourceError::Closed).into()),
-                Step::Confirm(None) => {}
-                Step::Confirm(Some(end)) => feedback.confirm(end),
+            match written {
+                Err(LocalError::Apart(tables)) => {
+                    self.apart = tables;
+                    return Ok(End::Again);
+                }
+                other => {
+                    if let Some(end) = other? {
+                        feedback.confirm(end);
+                    }
+                }
             }
             if let Some(end) = self.reached(&writer) {
                 return Ok(end);
@@ -317,9 +322,8 @@ struct Setup {
 }
 
 enum Step {
-    Again,
-    StreamEnded,
-    Confirm(Option<EndLsn>),
+    Write(Bundle),
+    Tick,
 }
 
 fn incarnation(prepared: &Prepared) -> u32 {
@@ -333,12 +337,18 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     }
 }
 
-/// Wakes the writer's loop: at a stop that it has not seen, or when its last words are over.
-async fn past(stop: &mut watch::Receiver<bool>, deadline: Option<Instant>) {
+/// Ends when the last words are over.
+async fn past(deadline: Option<Instant>) {
     match deadline {
-        None => stopped(stop).await,
+        None => std::future::pending().await,
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
     }
+}
+
+/// Ends when a stop was asked for and what was under way has not come to its end since.
+async fn given_up(stop: &mut watch::Receiver<bool>, deadline: &mut Option<Instant>) {
+    stopped(stop).await;
+    past(Some(*deadline.get_or_insert_with(|| Instant::now() + LAST_WORDS))).await;
 }
 
 /// Feeds the gatherer, and hands bundles on whenever the writer is free.

@@ -37,7 +37,7 @@ use crate::config::Connector;
 use crate::finding::Finding;
 
 /// Every check, in the order of reading: a later one often follows from an earlier one.
-const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 29] = [
+const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 30] = [
     source::version,
     source::standby,
     source::identity,
@@ -54,6 +54,7 @@ const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 29] = [
     target::temporary,
     target::triggers,
     target::origin,
+    target::unchecked,
     target::encoding,
     publication::ours,
     publication::theirs,

@@ -68,6 +68,7 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
         let leaves = source.leaves.get(&shape.name).map(Vec::as_slice).unwrap_or_default();
         findings.extend(leaves.iter().filter_map(|leaf| unfit_leaf(shape, leaf, one.rule.insert_only)));
         findings.extend(stale_index(shape));
+        findings.extend(traceless(shape, leaves));
         if one.plan.as_ref().is_ok_and(|plan| plan.kind == Kind::Keyless) {
             let what = "it has no key: each update and delete looks through the whole target table, and equal rows are one as good as another";
             let hint = "give it a primary key, or a unique index over NOT NULL columns and REPLICA IDENTITY USING INDEX";
@@ -172,6 +173,18 @@ fn unfit_leaf(root: &SourceShape, leaf: &Leaf, insert_only: bool) -> Option<Find
         _ => format!("ALTER TABLE {table} REPLICA IDENTITY FULL;"),
     };
     Some(Finding::error("table.partition_identity", subject, what).sql(sql))
+}
+
+/// What is done to a partition as a whole is not in the stream of its root (PostgreSQL's manual, CREATE PUBLICATION,
+/// `publish_via_partition_root`).
+fn traceless(shape: &SourceShape, leaves: &[Leaf]) -> Option<Finding> {
+    let first = leaves.first()?;
+    let what = "TRUNCATE, DETACH, DROP and ATTACH of one of its partitions leave no trace in the stream: the target keeps (or lacks) those rows";
+    let hint = format!(
+        "DELETE the rows before a partition goes, or copy the table again afterwards (deploy/runbooks/copy-a-table-again.md);          or give each partition, such as `{}`, an entry of its own: then its TRUNCATE is carried",
+        first.name
+    );
+    Some(Finding::warning("table.partitioned", shape.name.to_string(), what).hint(hint))
 }
 
 /// A nothing that was meant to be an index, or is set.

@@ -3,6 +3,7 @@
 use super::Survey;
 use super::survey::OwnSchema;
 use crate::catalog::Server;
+use crate::config::Triggers;
 use crate::finding::Finding;
 use crate::pg::quote;
 
@@ -74,6 +75,27 @@ pub(super) fn triggers(survey: &Survey<'_>) -> Vec<Finding> {
     } else {
         finding.sql(format!("ALTER ROLE {role} SUPERUSER;\n{else_fire}"))
     }]
+}
+
+/// Deferrable keys are checked by triggers, and ours do not fire.
+pub(super) fn unchecked(survey: &Survey<'_>) -> Vec<Finding> {
+    if survey.connector.target.triggers == Triggers::Fire {
+        return Vec::new();
+    }
+    let shapes = survey.compiled.iter().filter_map(|one| one.target.as_ref());
+    let unchecked =
+        shapes.flat_map(|shape| shape.uniques.iter().filter(|unique| unique.deferrable).map(move |unique| (shape, unique)));
+    unchecked
+        .map(|(shape, unique)| {
+            let what = format!(
+                "with `triggers = \"off\"` PostgreSQL does not check the deferrable constraint `{}` for our rows: what only the target \
+                 forbids would enter",
+                unique.name
+            );
+            let hint = "harmless where the source has the same constraint; else make it NOT DEFERRABLE";
+            Finding::warning("table.unique_unchecked", shape.name.to_string(), what).hint(hint)
+        })
+        .collect()
 }
 
 /// Works without; but then nobody can tell our writes from others'.

@@ -40,6 +40,26 @@ both_logs!(twenty_sigkills, |w| {
     Load::equal(&w).await;
 });
 
+// A stop in order, too, comes in the middle of something.
+both_logs!(twenty_sigterms, |w| {
+    Load::prepare(&w).await;
+    w.connector(Load::tables());
+    expect_outages(&w);
+    let load = Load::start(&w, 3);
+    for round in 0..20 {
+        let before = load.committed();
+        let mut d = Daemon::run(&w);
+        eventually("it is in the middle of it", PATIENCE, async || load.committed() > before + 300).await;
+        tokio::time::sleep(Duration::from_millis(round * 7)).await;
+        if round % 2 == 0 { d.term() } else { d.int() }
+        assert_eq!(d.exit().await, 0, "{}", d.log());
+    }
+    let _d = Daemon::run(&w);
+    load.stop().await;
+    w.settle().await;
+    Load::equal(&w).await;
+});
+
 both_logs!(sigkills_during_the_copy, |w| {
     Load::prepare(&w).await;
     w.both("create table big (id int primary key, v text)").await;

@@ -194,3 +194,27 @@ async fn a_parent_that_comes_later() {
     w.settle().await;
     w.equal("table t").await;
 }
+
+// A trigger that is enabled ALWAYS fires for us too, whatever `triggers` says, and may be deferred to COMMIT.
+both_logs!(an_always_trigger, |w| {
+    w.both("create table t (id int primary key, v text); create table good (id int primary key)").await;
+    w.target
+        .batch(
+            "create function no() returns trigger language plpgsql as $$ begin
+                if new.v = 'bad' then raise exception 'no' using errcode = 'check_violation'; end if; return null; end $$;
+             create constraint trigger no after insert on t deferrable initially deferred for each row execute function no();
+             alter table t enable always trigger no",
+        )
+        .await;
+    w.connector("[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.good'");
+    w.expect_log("halted");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.source.each(&["insert into t values (1, 'fine')", "insert into t values (2, 'bad')", "insert into good values (1)"]).await;
+    eventually("it is halted", PATIENCE, async || w.table("public.t").await["state"] == "halted").await;
+    eventually("the other goes on", PATIENCE, async || w.target.text("table good").await == "1").await;
+    assert_eq!(w.target.text("select count(*) from t where id = 2").await, "0");
+    w.target.batch("drop trigger no on t").await;
+    goes_on(&w, &d).await;
+    w.equal("table t").await;
+});

@@ -580,3 +580,23 @@ async fn a_damaged_file_or_command_is_2() {
     assert_eq!(output.code, 2, "{output:#?}");
     assert!(output.stdout.is_empty() && output.stderr.contains("suorce"));
 }
+
+/// What is in no stream, and what nobody checks: said before it hurts. And what is in order is not complained of.
+#[tokio::test]
+async fn traceless_and_unchecked() {
+    let w = World::new("traceless").await;
+    let parts = "create table p (id int primary key, v text) partition by range (id); create table p1 partition of p for values from (0) to (10)";
+    w.both(&format!("{parts}; create table g (id int primary key, a int, twice int generated always as (a * 2) stored)")).await;
+    w.target.batch("alter table g add unique (a) deferrable").await;
+    let entries = "[[table]]\nsource = 'public.p'\n[[table]]\nsource = 'public.g'";
+    w.connector(entries);
+    let found = check(&w).await;
+    assert_eq!(found.errors(), [""; 0], "{:#?}", found.0);
+    assert!(found.has("table.partitioned") && found.has("table.unique_unchecked"), "{:#?}", found.0);
+    w.connector_with(|f| f.target += "triggers = 'fire'\n", entries);
+    assert!(!check(&w).await.has("table.unique_unchecked"));
+    // a generated column is none that the publication leaves out
+    w.cli("prepare", &[]).await.assert_code(0);
+    let found = check(&w).await;
+    assert_eq!(found.errors(), [""; 0], "{:#?}", found.0);
+}

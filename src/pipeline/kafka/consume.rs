@@ -18,7 +18,7 @@ use crate::pipeline::holdup::{Busy, Side};
 use crate::pipeline::run::{End, Lives, stopped};
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::store::{self, checkpoint, table_state};
-use crate::target::Session;
+use crate::target::{Session, origin};
 use crate::telemetry::Meter;
 use compile::compile;
 use half::Half;
@@ -69,6 +69,7 @@ impl ApplyLife {
         let triggers_fire = connector.target.triggers == Triggers::Fire;
         let mut session = Session::new(target);
         session.prepare_control(checkpoint::MOVE_PARTITION).await?;
+        origin::carry(session.client(), &name, Duration::ZERO).await;
         session.frame("SET lock_timeout = '10s'").await?;
         if !triggers_fire {
             session.frame("SET session_replication_role = replica").await?;
@@ -79,7 +80,7 @@ impl ApplyLife {
         let readers = specs.iter().map(|spec| TableReader::new(spec, &plans)).collect();
         let mut half = Half {
             connector: connector.name.clone(),
-            applier: Applier { plans, triggers_fire },
+            applier: Applier { plans, triggers_fire, deferred: triggers_fire },
             broken: broken.into_keys().collect(),
             specs,
             readers,

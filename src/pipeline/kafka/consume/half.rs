@@ -202,7 +202,14 @@ impl Half {
             return Ok(applied.halts);
         }
         let started = Instant::now();
-        self.session.frame("COMMIT").await?;
+        match self.session.frame("COMMIT").await {
+            // a trigger that fires even for us was deferred to here; the server has rolled back
+            Err(error) if error.fate() != Fate::Retry && error.server().is_some() && !self.applier.deferred => {
+                self.applier.deferred = true;
+                return Box::pin(self.commit(works, received)).await;
+            }
+            committed => committed?,
+        }
         self.meter.batch(items.len(), started.elapsed());
         for (at, work) in moving {
             self.settled(at, work, received).await?;
