@@ -26,7 +26,12 @@ impl Halt {
                 crate::pg::quote::table(&plan.source)
             ),
             TargetError::MissingBase { .. } => {
-                "a row of this table was removed or never copied: somebody else writes to the target; copy this table anew".to_owned()
+                format!(
+                    "somebody else removed it from the target, or, through Kafka, its key changed while a large value stayed as it was, which the \
+                     stream then does not carry (on the source: ALTER TABLE {} REPLICA IDENTITY FULL); copy this table again \
+                     (deploy/runbooks/copy-a-table-again.md)",
+                    crate::pg::quote::table(&plan.source)
+                )
             }
             _ => "cure the target table (or the source row), and it goes on by itself within 30 s; SIGHUP or a restart tries at once".to_owned(),
         };

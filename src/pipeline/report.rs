@@ -81,7 +81,9 @@ impl Reporter {
         };
         let begun = in_target.as_ref().map(|found| found.recorded && (found.place.is_some() || connector.kafka().is_some()));
         let phase = status::phase(status::Facts { prepared: begun, active, daemon, tables: &tables });
-        let end = in_target.as_ref().and_then(|found| found.held.as_ref()).and_then(|held| held.end);
+        let held = in_target.as_ref().and_then(|found| found.held.as_ref());
+        // of the tables that are not halted, as with the local log
+        let end = held.and_then(|held| held.end.or(held.end_of_others));
         let mut status = Status { connector: connector.name.clone(), running: applies, phase, tables, ..Status::default() };
         status.lag.wal_bytes = wal_bytes(source.as_ref().ok(), end);
         status.source = source_part(connector, &source);

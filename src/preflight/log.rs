@@ -3,10 +3,13 @@
 use super::Survey;
 use super::broker::{Behind, Broker, partitions};
 use super::survey::told;
+use crate::change::ReplicaIdentity;
 use crate::config::Kafka;
 use crate::event::{TopicError, control_topic};
 use crate::finding::Finding;
 use crate::log::kafka::{LARGEST_MESSAGE, TopicState};
+use crate::mapping::{Kind, SourceShape};
+use crate::pg::quote;
 use std::time::Duration;
 
 fn both<'a>(survey: &'a Survey<'_>) -> Option<(&'a Kafka, &'a Broker)> {
@@ -97,6 +100,32 @@ pub(super) fn one_partition(survey: &Survey<'_>) -> Vec<Finding> {
                 "equal keys can have different texts"
             };
             Finding::note("log.one_partition", plan.source.to_string(), format!("its topic gets one partition, for {why}"))
+        })
+        .collect()
+}
+
+/// A key change is a delete in one partition and an insert in another: what the stream leaves out of the new row is nowhere to be had.
+pub(super) fn key_changes(survey: &Survey<'_>) -> Vec<Finding> {
+    if both(survey).is_none() {
+        return Vec::new();
+    }
+    let large = |shape: &SourceShape| {
+        let others = shape.columns.iter().filter(|column| !shape.primary_key.contains(&column.name));
+        others.filter(|column| matches!(column.type_category, 'S' | 'U' | 'A' | 'C')).map(|column| column.name.clone()).next()
+    };
+    let keyed = survey.compiled.iter().filter(|one| one.plan.as_ref().is_ok_and(|plan| plan.kind == Kind::Keyed));
+    let shapes = keyed.filter_map(|one| one.source.as_ref()).filter(|shape| shape.identity != ReplicaIdentity::Full);
+    shapes
+        .filter_map(|shape| {
+            let what = format!(
+                "a row whose key changes while a large value (of `{}`, say) stays as it was halts it: the stream does not carry that value",
+                large(shape)?
+            );
+            let hint = format!(
+                "if its keys change: ALTER TABLE {} REPLICA IDENTITY FULL on the source, or the local log",
+                quote::table(&shape.name)
+            );
+            Some(Finding::note("log.key_changes", shape.name.to_string(), what).hint(hint))
         })
         .collect()
 }

@@ -37,7 +37,7 @@ use crate::config::Connector;
 use crate::finding::Finding;
 
 /// Every check, in the order of reading: a later one often follows from an earlier one.
-const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 30] = [
+const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 31] = [
     source::version,
     source::standby,
     source::identity,
@@ -67,6 +67,7 @@ const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 30] = [
     log::names,
     log::topics,
     log::one_partition,
+    log::key_changes,
     carried::left_behind,
 ];
 

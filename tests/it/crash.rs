@@ -51,7 +51,11 @@ both_logs!(twenty_sigterms, |w| {
         let mut d = Daemon::run(&w);
         eventually("it is in the middle of it", PATIENCE, async || load.committed() > before + 300).await;
         tokio::time::sleep(Duration::from_millis(round * 7)).await;
-        if round % 2 == 0 { d.term() } else { d.int() }
+        if round % 2 == 0 {
+            d.term()
+        } else {
+            d.int()
+        }
         assert_eq!(d.exit().await, 0, "{}", d.log());
     }
     let _d = Daemon::run(&w);
