@@ -92,16 +92,45 @@ impl Running {
             return self.local().await;
         }
         match halves {
-            Halves::Capture => self.capture().await,
-            Halves::Apply => self.apply().await,
-            Halves::Both => {
-                self.live.board.has_halves(2);
-                tokio::select! {
-                    ended = Box::pin(self.capture()) => ended,
-                    ended = Box::pin(self.apply()) => ended,
-                    ended = self.held() => ended,
-                }
+            Halves::Capture => self.capture(self.stop.clone()).await,
+            Halves::Apply => self.apply(self.stop.clone()).await,
+            Halves::Both => self.both().await,
+        }
+    }
+
+    /// Ends with the first that ends, and not before the others have stopped in good order: a member that goes without leaving its group
+    /// keeps its partitions from the next one for a session's timeout.
+    async fn both(&self) -> Result<End, PipelineError> {
+        self.live.board.has_halves(2);
+        let (tell, stop) = watch::channel(false);
+        let mut capture = Box::pin(self.capture(stop.clone()));
+        let mut apply = Box::pin(self.apply(stop));
+        let end = || tell.send_replace(true);
+        tokio::select! {
+            ended = &mut capture => {
+                end();
+                let applied = apply.await;
+                ended.and_then(|end| applied.map(|_| end))
             }
+            ended = &mut apply => {
+                end();
+                let captured = capture.await;
+                ended.and_then(|end| captured.map(|_| end))
+            }
+            ended = self.asked() => {
+                end();
+                let (captured, applied) = tokio::join!(capture, apply);
+                ended.and_then(|end| captured.and(applied).map(|_| end))
+            }
+        }
+    }
+
+    /// Until both halves are to end.
+    async fn asked(&self) -> Result<End, PipelineError> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = pipeline::stopped(&mut stop) => Ok(End::Stopped),
+            ended = self.held() => ended,
         }
     }
 
@@ -118,23 +147,23 @@ impl Running {
         pipeline::run(life, self.reload.subscribe()).await
     }
 
-    async fn capture(&self) -> Result<End, PipelineError> {
+    async fn capture(&self, stop: watch::Receiver<bool>) -> Result<End, PipelineError> {
         let live = Arc::clone(&self.live);
         let board = Arc::clone(&self.live.board);
         let life = CaptureLife {
             options: self.options,
-            stop: self.stop.clone(),
+            stop,
             publish: Arc::new(move |meter| live.captures(meter)),
             ..CaptureLife::new(Arc::clone(&self.connector), board)
         };
         pipeline::run(life, self.reload.subscribe()).await
     }
 
-    async fn apply(&self) -> Result<End, PipelineError> {
+    async fn apply(&self, stop: watch::Receiver<bool>) -> Result<End, PipelineError> {
         let live = Arc::clone(&self.live);
         let life = ApplyLife {
             connector: Arc::clone(&self.connector),
-            stop: self.stop.clone(),
+            stop,
             board: Arc::clone(&self.live.board),
             publish: Arc::new(move |meter| live.counts(meter)),
         };

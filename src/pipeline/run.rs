@@ -33,6 +33,8 @@ pub(super) const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_comm
 const ORIGIN_PATIENCE: Duration = Duration::from_secs(1);
 /// A stop waits so long for the open target transaction.
 const LAST_WORDS: Duration = Duration::from_secs(8);
+/// A life that is told to stop has so long; then it is left as a crash would leave it.
+const ORDERLY_END: Duration = Duration::from_secs(9);
 
 /// How `run` was asked to run.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +87,10 @@ impl Life {
             return Ok(End::Stopped);
         }
         let preparing = (at_source.begin(), at_target.begin());
-        let prepared = prepare(&connector, &source, &mut target, self.options.copy, &self.board).await?;
+        let prepared = tokio::select! {
+            prepared = prepare(&connector, &source, &mut target, self.options.copy, &self.board) => prepared?,
+            () = stopped(&mut self.stop) => return Ok(End::Stopped),
+        };
         prepared.findings.iter().for_each(|finding| tracing::info!("{finding}"));
         let reader = match self.open_stream(&tasks, &prepared).await {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
@@ -331,7 +336,7 @@ fn incarnation(prepared: &Prepared) -> u32 {
 }
 
 /// Ends when a stop is asked for.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -345,8 +350,14 @@ async fn past(deadline: Option<Instant>) {
     }
 }
 
+/// Ends when a stop was asked for long ago.
+async fn overdue(stop: &mut watch::Receiver<bool>) {
+    stopped(stop).await;
+    tokio::time::sleep(ORDERLY_END).await;
+}
+
 /// Ends when a stop was asked for and what was under way has not come to its end since.
-async fn given_up(stop: &mut watch::Receiver<bool>, deadline: &mut Option<Instant>) {
+pub(super) async fn given_up(stop: &mut watch::Receiver<bool>, deadline: &mut Option<Instant>) {
     stopped(stop).await;
     past(Some(*deadline.get_or_insert_with(|| Instant::now() + LAST_WORDS))).await;
 }
@@ -468,6 +479,7 @@ pub async fn run(mut lives: impl Lives, mut reload: broadcast::Receiver<Arc<Conn
         let begun = Instant::now();
         let ended = tokio::select! {
             ended = lives.live() => ended,
+            () = overdue(&mut stop) => return Ok(End::Stopped),
             Ok(connector) = reload.recv() => {
                 tracing::info!("reloaded the connector file");
                 lives.renew(connector);

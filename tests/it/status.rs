@@ -78,7 +78,7 @@ async fn what_the_making_of_a_slot_waits_for() {
     let open = w.source.session().await;
     let pid: i32 = open.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
     open.batch_execute("set application_name = 'a person'; begin; select pg_current_xact_id()").await.unwrap();
-    let d = Daemon::run(&w);
+    let mut d = Daemon::run(&w);
     let named = format!("pid {pid} (a person");
     eventually("`prepare` names it", PATIENCE, async || {
         let status = w.status().await;
@@ -86,6 +86,10 @@ async fn what_the_making_of_a_slot_waits_for() {
     })
     .await;
     assert!(!ready(&w).await);
+    d.term();
+    assert_eq!(d.exit().await, 0, "a stop does not wait for it");
+    let d = Daemon::run(&w);
+    eventually("it waits again", PATIENCE, async || w.status().await["waiting_for"].is_string()).await;
     open.batch_execute("commit").await.unwrap();
     follows(&w).await;
     open.batch_execute("begin; select pg_current_xact_id()").await.unwrap();

@@ -148,7 +148,11 @@ impl Admin {
             let ready = self.metadata(&topic.name, left.max(Duration::from_millis(100)), |found| {
                 !found.partitions().is_empty() && found.partitions().iter().all(|partition| partition.leader() >= 0)
             });
-            match ready.await {
+            let ready = match ready.await {
+                Ok(true) => self.answers(topic, left.max(Duration::from_millis(100))).await,
+                other => other,
+            };
+            match ready {
                 Ok(true) => return Ok(()),
                 Ok(false) | Err(LogError::NoTopic { .. } | LogError::Away { .. }) if !left.is_zero() => {}
                 Ok(false) => return Err(LogError::of_code(Doing::CreateTopics, Some(&topic.name), Code::LeaderNotAvailable)),
@@ -156,6 +160,14 @@ impl Admin {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// The metadata names a leader before that one knows of it.
+    async fn answers(&self, topic: &TopicSpec, limit: Duration) -> Result<bool, LogError> {
+        for partition in 0..topic.partitions {
+            self.ends_of(&topic.name, partition, limit).await?;
+        }
+        Ok(true)
     }
 
     /// The topics as the broker has them, in the order asked; `None`: there is no such topic.

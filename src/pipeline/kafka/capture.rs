@@ -98,7 +98,11 @@ impl CaptureLife {
         if stands_by(&connector, &source, &self.board, &mut self.stop).await? {
             return Ok(End::Stopped);
         }
-        let found = self.look(&source).await?;
+        let mut stop = self.stop.clone();
+        let found = tokio::select! {
+            found = self.look(&source) => found?,
+            () = stopped(&mut stop) => return Ok(End::Stopped),
+        };
         let reader = match open_stream(&connector, &tasks, &found.prepared).await {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
             other => other?,

@@ -15,7 +15,7 @@ use crate::log::LogError;
 use crate::log::kafka::{Consumer, ControlTail, Tail};
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{Busy, Side};
-use crate::pipeline::run::{End, Lives, stopped};
+use crate::pipeline::run::{End, Lives, given_up, stopped};
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::store::{self, checkpoint, table_state};
 use crate::target::{Session, origin};
@@ -96,22 +96,31 @@ impl ApplyLife {
         tokio::pin!(changed);
         let mut tick = tokio::time::interval(CONFLICT_PAUSE);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
+        let mut deadline = None;
+        let end = loop {
+            let delivery = tokio::select! {
                 biased;
-                () = stopped(&mut self.stop) => {
-                    half.consumer.close().await;
-                    return Ok(End::Stopped);
-                }
+                () = stopped(&mut self.stop) => break End::Stopped,
                 changed = &mut changed => {
                     changed?;
-                    half.consumer.close().await;
-                    return Ok(End::Again);
+                    break End::Again;
                 }
-                _ = tick.tick() => half.tick().await?,
-                delivery = half.consumer.next() => half.deliver(delivery?).await?,
+                _ = tick.tick() => None,
+                delivery = half.consumer.next() => Some(delivery?),
+            };
+            let work = async {
+                match delivery {
+                    Some(delivery) => half.deliver(delivery).await,
+                    None => half.tick().await,
+                }
+            };
+            tokio::select! {
+                done = work => done?,
+                () = given_up(&mut self.stop, &mut deadline) => break End::Stopped,
             }
-        }
+        };
+        half.consumer.close().await;
+        Ok(end)
     }
 
     /// Waits until capture has said what there is; gives it, and the words it used.
