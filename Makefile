@@ -20,7 +20,7 @@ demo:
 test: packages lint
 	@echo "== tests: unit, tidy, property, integration on servers of their own"
 	@tests/servers/kafka.sh fetch
-	cargo test
+	cargo test --no-fail-fast
 
 bench: packages
 	@echo "== bench: tests/bench/run.sh"
