@@ -2,7 +2,7 @@
 //! as sslmode has it. Whoever speaks on the transport says how the login went, and that decides what is tried next.
 
 use super::connect_error::{ConnectError, Step};
-use super::socket::{self, Address, BusyReader, Plain, Use};
+use super::socket::{self, Address, BusyReader, Plain};
 use super::stream::Stream;
 use super::{Endpoint, Host, SslMode, TargetSession, Transport, tls};
 use crate::fate::Fate;
@@ -49,7 +49,7 @@ struct Door {
 /// The attempts at one session. `next` opens a transport; `refused` says that the login on it failed.
 pub struct Attempts<'a> {
     endpoint: &'a Endpoint,
-    options: Use,
+    busy_reader: BusyReader,
     hosts: VecDeque<(usize, TargetSession)>,
     doors: VecDeque<Door>,
     present: Option<(Door, bool)>,
@@ -63,18 +63,12 @@ impl<'a> Attempts<'a> {
             TargetSession::PreferStandby => pass(TargetSession::Standby).chain(pass(TargetSession::Any)).collect(),
             wanted => pass(wanted).collect(),
         };
-        Self { endpoint, options: Use::default(), hosts, doors: VecDeque::new(), present: None, tried: Vec::new() }
-    }
-
-    /// SO_RCVBUF of TCP sockets, in bytes.
-    pub fn receive_buffer(mut self, bytes: usize) -> Self {
-        self.options.receive_buffer = Some(bytes);
-        self
+        Self { endpoint, busy_reader: BusyReader::default(), hosts, doors: VecDeque::new(), present: None, tried: Vec::new() }
     }
 
     /// For a COPY into the server: it may stop reading for as long as it likes.
     pub fn for_copy_in(mut self) -> Self {
-        self.options.busy_reader = BusyReader::Wait;
+        self.busy_reader = BusyReader::Wait;
         self
     }
 
@@ -197,7 +191,7 @@ impl<'a> Attempts<'a> {
             Address::Unix(_) => None,
         };
         let reach = async {
-            let socket = socket::open(&door.address, self.options).await;
+            let socket = socket::open(&door.address, self.busy_reader).await;
             socket.map_err(|source| ConnectError::Reach { host: host.clone(), address, source })
         };
         let socket = self.within(deadline, door.host, Step::Connect, reach).await?;

@@ -16,14 +16,6 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What of a socket depends on its use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Use {
-    /// Bytes. A small one makes the server send larger pieces to a reader that naps between reads.
-    pub receive_buffer: Option<usize>,
-    pub busy_reader: BusyReader,
-}
-
 /// What to make of a server that is there but does not read what we send.
 ///
 /// `TCP_USER_TIMEOUT` (tcp(7)) does not tell it from one that is dead: it also counts the time in which data cannot be sent because
@@ -60,22 +52,18 @@ pub(super) fn path(folder: &Path, port: u16) -> PathBuf {
     }
 }
 
-pub(super) async fn open(address: &Address, options: Use) -> io::Result<Plain> {
+pub(super) async fn open(address: &Address, busy_reader: BusyReader) -> io::Result<Plain> {
     match address {
-        Address::Tcp(address) => Ok(Plain::Tcp(open_tcp(*address, options).await?)),
+        Address::Tcp(address) => Ok(Plain::Tcp(open_tcp(*address, busy_reader).await?)),
         Address::Unix(path) => Ok(Plain::Unix(UnixStream::connect(path).await?)),
     }
 }
 
-async fn open_tcp(address: SocketAddr, options: Use) -> io::Result<TcpStream> {
+async fn open_tcp(address: SocketAddr, busy_reader: BusyReader) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
-    if let Some(bytes) = options.receive_buffer {
-        // Before connecting, for the window's scale is agreed on with the first packet.
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    watch(&SockRef::from(&socket), (options.busy_reader == BusyReader::Cut).then_some(USER_TIMEOUT))?;
+    watch(&SockRef::from(&socket), (busy_reader == BusyReader::Cut).then_some(USER_TIMEOUT))?;
     TcpSocket::from_std_stream(socket.into()).connect(address).await
 }
 
@@ -102,15 +90,12 @@ mod tests {
     async fn the_options_are_set() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = Address::Tcp(listener.local_addr().unwrap());
-        let options = Use { receive_buffer: Some(64 * 1024), ..Use::default() };
-        let Plain::Tcp(stream) = open(&address, options).await.unwrap() else { panic!("tcp was asked for") };
+        let Plain::Tcp(stream) = open(&address, BusyReader::Cut).await.unwrap() else { panic!("tcp was asked for") };
         let socket = SockRef::from(&stream);
         assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
         #[cfg(target_os = "linux")]
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
-        // Linux keeps twice what was asked for, for its own bookkeeping.
-        assert!(socket.recv_buffer_size().unwrap() <= 128 * 1024);
     }
 
     /// A peer that is there and does not read for 3 s is cut by a user timeout of 1 s; without one it outlasts keepalives of 2 s.
@@ -128,8 +113,7 @@ mod tests {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = Address::Tcp(listener.local_addr()?);
-        let options = Use { busy_reader: BusyReader::Wait, ..Use::default() };
-        let Plain::Tcp(mut near) = open(&address, options).await? else { panic!("tcp was asked for") };
+        let Plain::Tcp(mut near) = open(&address, BusyReader::Wait).await? else { panic!("tcp was asked for") };
         let (mut far, _) = listener.accept().await?;
         let socket = SockRef::from(&near);
         assert_eq!(socket.tcp_user_timeout()?, None);

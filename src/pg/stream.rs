@@ -1,5 +1,6 @@
 //! A connected socket that can rest: for a while nobody is woken when bytes arrive on it.
 
+use socket2::SockRef;
 use std::{
     io,
     pin::Pin,
@@ -19,11 +20,22 @@ pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {
     /// # Errors
     /// The kernel's; the stream is then of no further use.
     fn rest(&mut self) -> io::Result<()>;
+
+    /// Sets SO_RCVBUF, in bytes: a small one makes the server send larger pieces to a reader that naps between reads. Of no use to a
+    /// Unix socket.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn narrow(&mut self, bytes: usize) -> io::Result<()>;
 }
 
 impl<S: Transport> Transport for TlsStream<S> {
     fn rest(&mut self) -> io::Result<()> {
         self.get_mut().0.rest()
+    }
+
+    fn narrow(&mut self, bytes: usize) -> io::Result<()> {
+        self.get_mut().0.narrow(bytes)
     }
 }
 
@@ -45,6 +57,14 @@ impl Transport for Stream {
             resting => resting,
         };
         Ok(())
+    }
+
+    fn narrow(&mut self, bytes: usize) -> io::Result<()> {
+        match self {
+            Stream::Tcp(socket) => SockRef::from(&*socket).set_recv_buffer_size(bytes),
+            Stream::RestingTcp(socket) => SockRef::from(&*socket).set_recv_buffer_size(bytes),
+            _ => Ok(()),
+        }
     }
 }
 

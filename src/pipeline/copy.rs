@@ -213,7 +213,7 @@ pub(super) async fn open_snapshot(
     (board, who): (&Board, &TableName),
 ) -> Result<Snapshot, PipelineError> {
     let before = files(source, table).await?;
-    let mut stream = Connection::open(endpoint, name, None).await.map_err(PipelineError::Source)?;
+    let mut stream = Connection::open(endpoint, name).await.map_err(PipelineError::Source)?;
     let making = stream.create_slot(slot, SlotKind::Temporary, SnapshotUse::Export);
     let made = holdup::slot_made(board, &who.to_string(), source, making).await?;
     let open = format!(

@@ -305,7 +305,7 @@ async fn follow_timeline(
         return Ok(());
     }
     let mut connection =
-        Connection::open(&connector.source.endpoint, &connector.object_name(), None).await.map_err(PipelineError::Source)?;
+        Connection::open(&connector.source.endpoint, &connector.object_name()).await.map_err(PipelineError::Source)?;
     let history = connection.timeline_history(facts.timeline).await?;
     match history.left_at(recorded) {
         Some(left) if end.0 <= left => {
@@ -333,7 +333,7 @@ async fn follow_timeline(
 /// # Errors
 /// See [`PipelineError`].
 pub async fn make_slot(endpoint: &Endpoint, slot: &SlotName) -> Result<EndLsn, PipelineError> {
-    let mut connection = Connection::open(endpoint, slot.as_str(), None).await.map_err(PipelineError::Source)?;
+    let mut connection = Connection::open(endpoint, slot.as_str()).await.map_err(PipelineError::Source)?;
     Ok(connection.create_slot(slot, SlotKind::Permanent, SnapshotUse::None).await?.consistent_point)
 }
 

@@ -209,7 +209,7 @@ async fn look_at_source(
     seen.extend(findings);
     let names: Vec<TableName> = rules.iter().map(|rule| rule.source.clone()).collect();
     let slot = SlotName::new(connector.slot())?;
-    let replication = Connection::open(&connector.source.endpoint, &connector.object_name(), None).await;
+    let replication = Connection::open(&connector.source.endpoint, &connector.object_name()).await;
     Ok(Source {
         server: server(client).await?,
         wal: server_facts(client).await?,

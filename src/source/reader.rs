@@ -93,13 +93,18 @@ impl Reader {
     pub async fn start(config: ReaderConfig, spawn: &(dyn Fn(BoxFuture<'static, ()>) + Sync)) -> Result<Self, SourceError> {
         let ReaderConfig { endpoint, application, slot, publications, incarnation, start, budget, silence } = config;
         let mut connection = Connection::open_for_stream(&endpoint, &application).await?;
-        let facts = connection.slot_facts(&slot).await?.ok_or_else(|| SourceError::SlotMissing(slot.clone()))?;
-        let confirmed = facts.fits(&slot)?;
-        if let Some(missing) = connection.missing_publication(&publications).await? {
-            return Err(SourceError::PublicationMissing(missing));
-        }
-        let sentinel = Sentinel::post(&endpoint, connection.host(), &application).await?;
-        connection.start_stream(&slot, &publications, start).await?;
+        let host = connection.host();
+        let open = async {
+            let facts = connection.slot_facts(&slot).await?.ok_or_else(|| SourceError::SlotMissing(slot.clone()))?;
+            let confirmed = facts.fits(&slot)?;
+            if let Some(missing) = connection.missing_publication(&publications).await? {
+                return Err(SourceError::PublicationMissing(missing));
+            }
+            connection.start_stream(&slot, &publications, start).await?;
+            Ok((confirmed, connection))
+        };
+        let (opened, sentinel) = futures_util::join!(open, Sentinel::post(&endpoint, host, &application));
+        let ((confirmed, connection), sentinel) = (opened?, sentinel?);
 
         let feedback = Feedback(watch::Sender::new(confirmed));
         let limits = Limits { budget, silence };

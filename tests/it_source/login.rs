@@ -6,7 +6,7 @@ use tablelift::pg::{ConnectError, Endpoint, Host, TargetSession};
 use tablelift::source::Connection;
 
 async fn log_in(endpoint: &Endpoint) -> Result<Connection, ConnectError> {
-    Connection::open(endpoint, "test", None).await
+    Connection::open(endpoint, "test").await
 }
 
 fn as_user(port: u16, user: &str, password: Option<&str>) -> Endpoint {

@@ -19,7 +19,7 @@ pub fn endpoint(db: &Db, port: u16) -> Endpoint {
 }
 
 pub async fn connection(db: &Db) -> Connection {
-    Connection::open(&endpoint(db, db.port), "test", None).await.unwrap()
+    Connection::open(&endpoint(db, db.port), "test").await.unwrap()
 }
 
 impl Tap {

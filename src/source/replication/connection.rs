@@ -2,7 +2,7 @@
 
 use super::{
     login,
-    pace::{NEAR, SMALL_WINDOW},
+    pace::{FAR, NEAR, SMALL_WINDOW},
     wire::Wire,
 };
 use crate::{
@@ -56,24 +56,19 @@ impl Connection {
     /// # Errors
     /// See [`SourceError`].
     pub async fn open_for_stream(endpoint: &Endpoint, application: &str) -> Result<Self, SourceError> {
-        let mut near = Self::open(endpoint, application, Some(SMALL_WINDOW)).await?;
-        if near.is_near().await? {
-            return Ok(near);
+        let mut connection = Self::open(endpoint, application).await?;
+        if connection.is_near().await? {
+            connection.wire.transport.narrow(SMALL_WINDOW)?;
         }
-        drop(near); // a window is agreed on with the first packet
-        Ok(Self::open(endpoint, application, None).await?)
+        Ok(connection)
     }
 
-    /// Opens one on the first host that answers and fits `target_session_attrs`. `receive_buffer`: SO_RCVBUF in bytes, where
-    /// the kernel shall not choose.
+    /// Opens one on the first host that answers and fits `target_session_attrs`.
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub async fn open(endpoint: &Endpoint, application: &str, receive_buffer: Option<usize>) -> Result<Self, ConnectError> {
+    pub async fn open(endpoint: &Endpoint, application: &str) -> Result<Self, ConnectError> {
         let mut attempts = Attempts::new(endpoint);
-        if let Some(bytes) = receive_buffer {
-            attempts = attempts.receive_buffer(bytes);
-        }
         loop {
             let opened = attempts.next().await?;
             let (host, deadline) = (opened.host, opened.deadline);
@@ -108,12 +103,15 @@ impl Connection {
     /// Asks something light a few times, for a busy server answers late now and then.
     async fn is_near(&mut self) -> Result<bool, SourceError> {
         for _ in 0..5 {
-            self.identify().await?;
             if self.round_trip < NEAR {
                 return Ok(true);
             }
+            if self.round_trip > FAR {
+                return Ok(false);
+            }
+            self.identify().await?;
         }
-        Ok(false)
+        Ok(self.round_trip < NEAR)
     }
 
     /// The least time that a question and its answer took so far.

@@ -7,15 +7,19 @@
 
 use std::time::{Duration, Instant};
 
-/// SO_RCVBUF of a napping reader, in bytes.
-pub const SMALL_WINDOW: usize = 256 * 1024;
+/// SO_RCVBUF of a napping reader, in bytes. What comes before it is full comes in small segments.
+pub const SMALL_WINDOW: usize = 32 * 1024;
 /// Only closer servers are read with naps.
 pub const NEAR: Duration = Duration::from_millis(1);
-/// A nap is doubled while it brings too little for a closed window, up to the longest, and halved when it brings much.
+/// No busy server answers every question so late.
+pub const FAR: Duration = Duration::from_millis(20);
+/// The socket is emptied between two naps. What a nap brings in all decides how long the next one is.
 const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_millis(4);
-const LITTLE: usize = 48 * 1024;
-const MUCH: usize = 160 * 1024;
+const LONGEST: Duration = Duration::from_millis(16);
+const LITTLE: usize = 16 * SMALL_WINDOW;
+const MUCH: usize = 48 * SMALL_WINDOW;
+/// A read that brings less has emptied the socket.
+const LAST: usize = SMALL_WINDOW / 2;
 /// Plenty is this much within this time.
 const PLENTY: usize = 16 * 1024;
 const WITHIN: Duration = Duration::from_millis(2);
@@ -43,15 +47,15 @@ impl Pace {
             Some(since) if now.duration_since(since) <= WITHIN => self.bytes += bytes,
             _ => (self.since, self.bytes) = (Some(now), bytes),
         }
-        if self.bytes < PLENTY {
+        if self.bytes < PLENTY || bytes >= LAST {
             return None;
         }
-        self.since = None;
-        if bytes < LITTLE {
+        if self.bytes < LITTLE {
             self.nap = (2 * self.nap).min(LONGEST);
-        } else if bytes > MUCH {
+        } else if self.bytes > MUCH {
             self.nap = (self.nap / 2).max(SHORTEST);
         }
+        self.since = None;
         Some(self.nap)
     }
 }
