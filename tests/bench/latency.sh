@@ -13,7 +13,7 @@ part_latency() {
   drive native
   tgt -c "set client_min_messages = error" -c "drop subscription lat"
   follow "tablelift, local log" 'kind = "local"'
-  case " ${BENCH:-kafka} " in *" kafka "*) start_broker; follow "tablelift through Kafka" "$(kafka_log lat)";; esac
+  case " ${BENCH:-kafka} " in *" kafka "*) start_broker; WARM_UP=60 follow "tablelift through Kafka" "$(kafka_log lat)";; esac
 }
 fresh_lat() {
   tgt -c "set client_min_messages = error; drop table if exists lat" -c "$LATENCY_TABLE" -c "$LATENCY_ROWS" -c "vacuum analyze lat"
@@ -29,12 +29,13 @@ follow() { # WHO, LOG LINES
   kill "$pid"; wait "$pid" || true; free_slot ours
 }
 drive() { # WHO [PID]
-  local memory="" seconds=${SECONDS_OF_LATENCY:-30}
-  pgbench -n -M prepared -f "$dir/lat.sql" -c 4 -j 1 -R "$RATE" -T $((seconds + 10)) -h 127.0.0.1 -p "$source_port" -U postgres bench >"$dir/pgbench.out" 2>&1
+  # a broker's Java code is slow until it was compiled
+  local memory="" seconds=${SECONDS_OF_LATENCY:-30} before=${WARM_UP:-10}
+  pgbench -n -M prepared -f "$dir/lat.sql" -c 4 -j 1 -R "$RATE" -T $((seconds + before)) -h 127.0.0.1 -p "$source_port" -U postgres bench >"$dir/pgbench.out" 2>&1
   [ -z "${2:-}" ] || memory="; peak RSS $(awk '/^VmHWM/ {printf "%.0f", $2 / 1024}' "/proc/$2/status") MiB"
   sleep 2
   note "commit to visible, $RATE tx/s" "$1" "$(tgt -c "with w as (select ms from latlog, (select max(at) m from latlog) x where at > m - interval '$seconds s')
     select concat_ws(' / ', round(percentile_cont(0.5) within group (order by ms)::numeric, 1), round(percentile_cont(0.95) within group (order by ms)::numeric, 1),
       round(percentile_cont(0.99) within group (order by ms)::numeric, 1), round(max(ms)::numeric, 1)) from w")" "ms: p50 / p95 / p99 / max" \
-    "last $seconds s; pgbench itself $(awk '/^latency average/ {print $4}' "$dir/pgbench.out") ms, $(awk '/^tps/ {printf "%.0f", $3}' "$dir/pgbench.out") tps$memory"
+    "last $seconds s of $((seconds + before)); pgbench itself $(awk '/^latency average/ {print $4}' "$dir/pgbench.out") ms, $(awk '/^tps/ {printf "%.0f", $3}' "$dir/pgbench.out") tps$memory"
 }
