@@ -428,7 +428,7 @@ async fn several_hosts(lab: &Lab) {
     endpoint.hosts = vec![closed, silent_host, Host::tcp("localhost", lab.port)];
     endpoint.passwords = vec![None, None, password];
     assert_eq!(enter(&endpoint).await.host, 2);
-    let mut attempts = Attempts::new(&endpoint).receive_buffer(64 * 1024);
+    let mut attempts = Attempts::new(&endpoint);
     assert_eq!(attempts.next().await.ok().map(|opened| opened.host), Some(2));
     endpoint.hosts.pop();
     let error = error_of(&endpoint).await;

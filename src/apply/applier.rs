@@ -68,7 +68,7 @@ impl Applier {
             applied.halts.extend(ladder::one_by_one(session, &self.plans, items).await?);
             return Ok(());
         };
-        session.frame("SAVEPOINT tablelift_sets").await?;
+        session.ahead("SAVEPOINT tablelift_sets");
         let mut outcome = self.write(session, &sets, false).await;
         if matches!(&outcome, Err(error) if error.is_unique_conflict()) && self.rewritable(&sets) {
             // values of a secondary key changed hands, perhaps under a deferrable constraint: all out, then all in
@@ -83,7 +83,7 @@ impl Applier {
                 applied.halts.extend(ladder::one_by_one(session, &self.plans, items).await?);
             }
         }
-        session.frame("RELEASE SAVEPOINT tablelift_sets").await?;
+        session.ahead("RELEASE SAVEPOINT tablelift_sets");
         Ok(())
     }
 

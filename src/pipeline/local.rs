@@ -202,11 +202,8 @@ impl LocalWriter {
         let (position, end) = fresh.map_or((self.gates.checkpoint(), self.gates.end()), |moved| (moved.position, moved.end));
         let at = fresh.map(|moved| moved.committed_at);
         // sent together: one round trip
-        let begun = self.session.frame("BEGIN");
-        let moved = self.move_checkpoint(position, end, at);
-        let (begun, moved) = futures_util::join!(begun, moved);
-        begun?;
-        moved?;
+        self.session.ahead("BEGIN");
+        self.move_checkpoint(position, end, at).await?;
         Ok(fresh.is_some())
     }
 

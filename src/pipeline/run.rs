@@ -22,6 +22,7 @@ use crate::telemetry::Meter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 /// Bytes of read buffers on their way: pending, queued and at work.
@@ -473,7 +474,18 @@ impl Lives for Life {
 ///
 /// # Errors
 /// What cannot be tried again.
-pub async fn run(mut lives: impl Lives, mut reload: broadcast::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
+pub async fn run(lives: impl Lives + Send + 'static, reload: broadcast::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
+    // a task of its own: the halves run side by side, and on the runtime's threads, where the sessions are that they wait for
+    let mut task = JoinSet::new();
+    task.spawn(live_on(lives, reload));
+    match task.join_next().await {
+        Some(Ok(ended)) => ended,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        _ => Ok(End::Stopped),
+    }
+}
+
+async fn live_on(mut lives: impl Lives, mut reload: broadcast::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
     let (mut retry, board, mut stop) = (Retry::default(), lives.board(), lives.stop());
     loop {
         let begun = Instant::now();

@@ -53,7 +53,7 @@ pub(super) enum Role<'a> {
 /// The largest event in bytes, and what a topic of ours takes. Raising it costs memory on both sides.
 pub const LARGEST_MESSAGE: usize = 16 << 20;
 /// How many messages the producer's queue holds. librdkafka keeps about 300 bytes beside each; its bytes are bounded by the largest message.
-const PRODUCER_MESSAGES: usize = 16_000;
+const PRODUCER_MESSAGES: usize = 5_000;
 /// What librdkafka fetches ahead in one request, in bytes, compressed. Unpacked it is about five times that, and as much again beside the messages.
 const PREFETCH: usize = 1 << 20;
 

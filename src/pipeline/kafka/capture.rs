@@ -37,7 +37,7 @@ use tokio::sync::{mpsc, watch};
 
 const BROKER_LIMIT: Duration = Duration::from_secs(20);
 /// Bytes of read buffers on their way.
-const READ_BUDGET: usize = 8 << 20;
+const READ_BUDGET: usize = 6 << 20;
 
 /// One life of the capturing half.
 pub struct CaptureLife {

@@ -17,6 +17,7 @@ use crate::store::checkpoint;
 use crate::target::{Session, TargetError};
 use crate::telemetry::{Meter, Stage};
 use futures_util::FutureExt;
+use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -192,10 +193,9 @@ impl Half {
         let items: Vec<_> = moving.iter().flat_map(|(_, work)| work.items.iter().cloned()).collect();
         let busy = Arc::clone(&self.busy);
         let _busy = busy.begin();
-        self.session.frame("BEGIN").await?;
-        for (at, work) in &moving {
-            self.move_checkpoint(&self.shares[*at], work).await?;
-        }
+        // sent together: one round trip
+        self.session.ahead("BEGIN");
+        try_join_all(moving.iter().map(|(at, work)| self.move_checkpoint(&self.shares[*at], work))).await?;
         let applied = self.applier.apply(&mut self.session, &items).await.map_err(LocalError::from)?;
         if !applied.halts.is_empty() {
             self.session.frame("ROLLBACK").await?;
