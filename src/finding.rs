@@ -68,6 +68,14 @@ impl Finding {
         self
     }
 
+    /// The remedy alone; empty where there is none.
+    pub fn remedy_text(&self) -> &str {
+        match &self.remedy {
+            Some(Remedy::Sql(text) | Remedy::Config(text) | Remedy::Do(text)) => text,
+            None => "",
+        }
+    }
+
     pub fn is_error(&self) -> bool {
         self.level == Level::Error
     }

@@ -1,4 +1,4 @@
-//! Finding a plan's inputs in the rows of the stream: by name, anew for each Relation message, since columns may have moved.
+//! Finding a plan's inputs in the rows of the stream: by name, anew for each Relation message, since columns may have come and gone between them.
 
 use super::{Ignore, OnNewColumn, TablePlan};
 use crate::change::{Cell, ReplicaIdentity, Row, Table};
@@ -20,6 +20,8 @@ pub enum Misfit {
     Type(String),
     #[error("column `{0}` appeared in the source table")]
     New(String),
+    #[error("column `{0}` of the source table is another one: it was dropped and added again, or renamed")]
+    Moved(String),
     #[error("key column `{0}` is no longer part of the replica identity")]
     Identity(String),
 }
@@ -47,8 +49,20 @@ impl TablePlan {
             columns.push(found);
         }
         misfits.extend(self.new_columns(table));
+        misfits.extend(self.moved(&columns));
         let identical = columns.len() == table.columns.len() && columns.iter().enumerate().all(|(at, &found)| at == found);
         if misfits.is_empty() { Ok(Binding { columns, identical }) } else { Err(misfits) }
+    }
+
+    /// Columns keep their order for as long as they live: one that stands elsewhere is another one under the same name.
+    fn moved(&self, columns: &[usize]) -> Option<Misfit> {
+        if columns.len() < self.inputs.len() {
+            return None;
+        }
+        let mut order: Vec<usize> = (0..self.inputs.len()).collect();
+        order.sort_unstable_by_key(|&at| self.inputs[at].column);
+        let moved = order.windows(2).find(|pair| columns[pair[0]] > columns[pair[1]])?;
+        Some(Misfit::Moved(self.inputs[moved[0]].name.clone()))
     }
 
     fn new_columns<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = Misfit> + 'a {

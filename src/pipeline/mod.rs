@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod session;
 mod start_error;
+mod structure;
 mod tasks;
 mod trend;
 

@@ -2,7 +2,7 @@
 //! crash between any two of its steps is cured by the next.
 
 use super::board::Board;
-use super::{PipelineError, holdup, publish};
+use super::{PipelineError, holdup, publish, structure};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
@@ -52,7 +52,7 @@ pub async fn prepare(
     let facts = source::server_facts(source).await?;
     let relations = catalog::relations(source).await?;
     let (rules, mut findings) = preflight::expand(connector, &relations);
-    let compiled = preflight::compile_all(source, target, &rules).await?;
+    let mut compiled = preflight::compile_all(source, target, &rules).await?;
     let recorded = if store::schema::exists(target).await? {
         store::schema::ensure(target).await?;
         store::connector::read(target, &connector.name).await?
@@ -84,6 +84,7 @@ pub async fn prepare(
     let publications = publish::ensure(connector, source, &compiled, &mut record).await?;
     store::connector::write(target, &record).await?;
     take_on(target, source, connector, &compiled, copy).await?;
+    structure::hold(source, target, connector, &mut compiled).await?;
     let mut prepared = Prepared { record, first, facts, slot, publications, compiled, findings };
     if connector.kafka().is_none() {
         ensure_slot(connector, (source, target), &mut prepared, board).await?;
@@ -223,6 +224,7 @@ async fn take_on(
             halted: None,
             writes_missed: if plan.rule.insert_only { Some(writes(source, &plan.source).await?) } else { None },
             rows_copied: 0,
+            structure: None,
         };
         table_state::insert(target, &connector.name, &state).await?;
     }

@@ -2,7 +2,7 @@
 //! that is rolled back. Only when that goes through does the stream begin again for them.
 
 use super::board::{Board, HaltedTable};
-use super::{PipelineError, Tasks, prepare, session};
+use super::{PipelineError, Tasks, prepare, session, structure};
 use crate::apply::{Applier, Item};
 use crate::catalog;
 use crate::change::TableName;
@@ -61,7 +61,8 @@ impl Recheck {
         let spared = self.copies_under_way(&target, halted).await?;
         let due = |rule: &Rule| halted.contains_key(&rule.target) && !(spared && self.copying.contains(&rule.target));
         let rules: Vec<Rule> = rules.into_iter().filter(due).collect();
-        let compiled = preflight::compile_all(&self.source, &mut target, &rules).await?;
+        let mut compiled = preflight::compile_all(&self.source, &mut target, &rules).await?;
+        structure::hold(&self.source, &target, &self.connector, &mut compiled).await?;
         let mut session = Session::new(target);
         for one in compiled {
             let (Ok(plan), Some(table)) = (one.plan, halted.get(&one.rule.target)) else { continue };

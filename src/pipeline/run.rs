@@ -8,7 +8,7 @@ use super::gather::{Bundle, Gatherer};
 use super::holdup::{Busy, Side};
 use super::local::{LocalError, LocalWriter};
 use super::prepare::{FirstCopy, Prepared, prepare};
-use super::{PipelineError, Tasks, recheck, session};
+use super::{PipelineError, Tasks, recheck, session, structure};
 use crate::apply::Applier;
 use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
@@ -19,6 +19,7 @@ use crate::store::table_state::TableState;
 use crate::store::{checkpoint, table_state};
 use crate::target::{Session, origin};
 use crate::telemetry::Meter;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -130,7 +131,7 @@ impl Life {
         let at = taken.position.unwrap_or(Position::start_of(incarnation, CommitLsn(end.0)));
         let next = Position::start_of(incarnation, CommitLsn(Lsn(at.commit.0.0 + 1)));
         let (mut plans, mut gates, mut to_copy) = (Vec::new(), Vec::new(), Vec::new());
-        let mut held = Vec::new();
+        let (mut held, mut unfit) = (Vec::new(), BTreeSet::new());
         for one in prepared.compiled {
             let Some(state) = states.iter().find(|state| state.target == one.rule.target) else { continue };
             match one.plan {
@@ -148,9 +149,8 @@ impl Life {
                     gates.push(gate);
                 }
                 Err(findings) => {
-                    let because = findings.iter().map(|finding| finding.what.clone()).collect::<Vec<_>>().join("; ");
-                    let hint = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-                    let halted = table_state::Halted { because, hint };
+                    let halted = table_state::Halted::by(&findings);
+                    unfit.insert(state.target.clone());
                     tracing::error!(table = %state.target, "table halted: {}\n  hint: {}", halted.because, halted.hint);
                     let from = state.lacks_from.unwrap_or(next);
                     table_state::halt(target, &self.connector.name, &state.target, Some(from), &halted).await?;
@@ -163,7 +163,7 @@ impl Life {
         gates.extend(held);
         let confirmed = reader.confirmed_at_start();
         let gates = Gates::new(gates, at, end, confirmed);
-        Ok(Setup { plans: Arc::new(plans), gates, to_copy, incarnation, durable: end })
+        Ok(Setup { plans: Arc::new(plans), gates, to_copy, unfit, incarnation, durable: end })
     }
 
     async fn follow(
@@ -175,7 +175,7 @@ impl Life {
         (target, busy): (Client, Arc<Busy>),
         epoch: i64,
     ) -> Result<End, PipelineError> {
-        let Setup { plans, gates, to_copy, incarnation, durable } = setup;
+        let Setup { plans, gates, to_copy, unfit, incarnation, durable } = setup;
         let tables = plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()));
         let meter = Arc::new(Meter::new(&self.connector.name, tables));
         (self.publish)(Arc::clone(&meter));
@@ -219,6 +219,11 @@ impl Life {
                 signal.send(()).await.ok();
             });
         }
+        let (watched, changed) = (Arc::clone(&connector), signal.clone());
+        tasks.start(async move {
+            structure::until_one_changes(&watched, true, &unfit).await;
+            changed.send(()).await.ok();
+        });
         let recheck = recheck::Recheck { connector, board: Arc::clone(&self.board), source, signal, copying };
         tasks.start(recheck.run());
         self.write(writer, feedback, from_stream, stream_end, again).await
@@ -323,6 +328,8 @@ struct Setup {
     plans: Arc<Vec<TablePlan>>,
     gates: Gates,
     to_copy: Vec<usize>,
+    /// Tables whose entry does not fit.
+    unfit: BTreeSet<TableName>,
     incarnation: u32,
     durable: EndLsn,
 }

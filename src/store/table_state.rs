@@ -2,6 +2,7 @@
 
 use super::{StoreError, doing, parse};
 use crate::change::{Position, TableName};
+use crate::finding::Finding;
 use tokio_postgres::Client;
 
 /// A table's state, derived from what is durable.
@@ -19,6 +20,8 @@ pub struct TableState {
     /// `n_tup_upd + n_tup_del` of an insert-only table when it was published.
     pub writes_missed: Option<i64>,
     pub rows_copied: i64,
+    /// What its rows hang on in both catalogs, as it was when it was copied (see `pipeline::structure`).
+    pub structure: Option<String>,
 }
 
 /// Why a table stands still.
@@ -28,13 +31,24 @@ pub struct Halted {
     pub hint: String,
 }
 
+impl Halted {
+    /// A table that does not fit, with all that is in its way.
+    pub fn by(findings: &[Finding]) -> Self {
+        let join = |texts: Vec<&str>| texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        Self {
+            because: join(findings.iter().map(|finding| finding.what.as_str()).collect()),
+            hint: join(findings.iter().map(Finding::remedy_text).collect()),
+        }
+    }
+}
+
 /// All tables of a connector.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, StoreError> {
     let sql = "SELECT source_schema, source_name, target_schema, target_name, fingerprint, state = 'follow', lacks_from,
-               halted_because, hint, writes_missed, rows_copied
+               halted_because, hint, writes_missed, rows_copied, structure
                FROM tablelift.table_state WHERE connector = $1 ORDER BY 1, 2, 3, 4";
     let rows = client.query(sql, &[&connector]).await.map_err(doing("read the tables' states"))?;
     rows.iter()
@@ -51,6 +65,7 @@ pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, S
                 halted: because.map(|because| Halted { because, hint: hint.unwrap_or_default() }),
                 writes_missed: row.get(9),
                 rows_copied: row.get(10),
+                structure: row.get(11),
             })
         })
         .collect()
@@ -81,6 +96,18 @@ pub async fn insert(client: &Client, connector: &str, state: &TableState) -> Res
         )
         .await
         .map_err(doing("record a table"))?;
+    Ok(())
+}
+
+/// Records what a table's rows hang on.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn set_structure(client: &Client, connector: &str, target: &TableName, structure: &str) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.table_state SET structure = $4
+               WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&connector, &target.schema, &target.name, &structure];
+    client.execute(sql, &params).await.map_err(doing("record a table's structure"))?;
     Ok(())
 }
 

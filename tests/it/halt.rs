@@ -126,6 +126,73 @@ both_logs!(a_new_column, |w| {
     w.equal("table t").await;
 });
 
+/// Rows that the stream says nothing of: once the mapping fits again, the table must not go on as if nothing had been.
+async fn stays_halted(w: &World, d: &Daemon, table: &str, reason: &str) {
+    let told = async || {
+        let found = w.table(table).await;
+        found["state"] == "halted" && found["halted_because"].as_str().is_some_and(|because| because.contains(reason))
+    };
+    eventually(&format!("`{table}` is halted: {reason}"), PATIENCE, told).await;
+    d.hup();
+    let before = d.log().matches(reason).count();
+    eventually("a new life says so again", PATIENCE, async || d.log().matches(reason).count() > before && told().await).await;
+}
+
+both_logs!(values_that_the_stream_does_not_tell, |w| {
+    w.both(
+        "create table typed (id int primary key, v int, w text); create table late (id int primary key);
+         create table swapped (id int primary key, v text, w text); create table again (id int primary key, v text);
+         create table anew (id int primary key, v text); create table other (id int primary key)",
+    )
+    .await;
+    let tables = ["typed", "late", "swapped", "again", "anew", "other"];
+    w.connector(&tables.map(|table| format!("[[table]]\nsource = 'public.{table}'\n")).concat());
+    for text in ["halt", "again", "fit", "publication"] {
+        w.expect_log(text);
+    }
+    for table in &tables[..5] {
+        w.source.batch(&format!("insert into {table} (id) values (1)")).await;
+    }
+    w.source.batch("update typed set v = 7; update swapped set v = 'v', w = 'w'; update again set v = 'v'").await;
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.both("alter table typed alter v type text using 'n' || v").await;
+    w.both("alter table late add column n int default 7").await;
+    w.source.batch("alter table swapped rename v to x; alter table swapped rename w to v; alter table swapped rename x to w").await;
+    w.source.batch("alter table again drop column v, add column v text").await;
+    w.source.batch("drop table anew; create table anew (id int primary key, v text); insert into anew values (2, 'b')").await;
+    for table in ["typed", "late", "swapped", "again"] {
+        w.source.batch(&format!("insert into {table} (id) values (3)")).await;
+    }
+    w.source.batch("insert into other values (1)").await;
+    arrives(&w, "other").await;
+    stays_halted(&w, &d, "public.typed", "changed its type").await;
+    stays_halted(&w, &d, "public.late", "was not filled").await;
+    stays_halted(&w, &d, "public.swapped", "is another one").await;
+    stays_halted(&w, &d, "public.again", "is another one").await;
+    stays_halted(&w, &d, "public.anew", "the source table was made anew").await;
+    // the person's own word for it
+    w.target.batch("update late set n = 7 where id = 1; update tablelift.table_state set structure = null where target_name = 'late'").await;
+    d.hup();
+    eventually("a table that was put right goes on", PATIENCE, async || w.table("public.late").await["state"] == "follow").await;
+    arrives(&w, "late").await;
+});
+
+both_logs!(a_target_table_made_anew, |w| {
+    w.both("create table t (id int primary key); create table u (id int primary key, v text)").await;
+    w.source.batch("insert into t values (1); insert into u values (1, 'a')").await;
+    w.connector("[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.u'");
+    for text in ["halt", "again", "fit", "exist"] {
+        w.expect_log(text);
+    }
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.target.batch("drop table t; create table t (id int primary key); alter table u drop column v, add column v text").await;
+    w.source.batch("insert into t values (2); insert into u values (2, 'b')").await;
+    stays_halted(&w, &d, "public.t", "the target table was made anew").await;
+    stays_halted(&w, &d, "public.u", "column `v` of the target is another one").await;
+});
+
 both_logs!(an_ignored_new_column, |w| {
     w.both("create table t (id int primary key, v text)").await;
     w.connector("[[table]]\nsource = 'public.t'\non_new_column = 'ignore'");

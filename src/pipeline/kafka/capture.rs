@@ -21,7 +21,8 @@ use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
 use crate::pipeline::prepare::{self, FirstCopy, Prepared, prepare};
 use crate::pipeline::run::{End, Lives, RunOptions, stands_by, stopped};
-use crate::pipeline::{PipelineError, Tasks, session};
+use crate::pipeline::{PipelineError, Tasks, session, structure};
+use crate::preflight::Compiled;
 use crate::source::{self, Reader, ReaderConfig, SlotName, SourceError};
 use crate::store;
 use crate::store::table_state::Halted;
@@ -48,6 +49,8 @@ pub struct CaptureLife {
     pub publish: Arc<dyn Fn(Arc<Meter>) + Send + Sync>,
     /// Tables that the log refuses, with the reason: they stand still until the connector file is read anew, whatever the others need.
     pub refused: BTreeMap<TableName, Halted>,
+    /// Tables whose entry does not fit as this life began, or whose structure is another: they stand still in it.
+    pub unfit: BTreeMap<TableName, Halted>,
     /// The tables' topics, as far as known.
     pub topics: BTreeMap<String, TableName>,
 }
@@ -62,6 +65,7 @@ impl CaptureLife {
             board,
             publish: Arc::new(|_| {}),
             refused: BTreeMap::new(),
+            unfit: BTreeMap::new(),
             topics: BTreeMap::new(),
         }
     }
@@ -72,6 +76,23 @@ impl CaptureLife {
         match self.live().await {
             Err(PipelineError::Log(error)) if error.fate() == Fate::Halt && self.refuses(&error) => Ok(End::Again),
             other => other,
+        }
+    }
+
+    /// Why a table takes nothing in this life.
+    fn halted(&self, table: &TableName) -> Option<&Halted> {
+        self.refused.get(table).or_else(|| self.unfit.get(table))
+    }
+
+    fn note_unfit(&mut self, compiled: &[Compiled]) {
+        self.unfit.clear();
+        for one in compiled {
+            if let Err(findings) = &one.plan {
+                let halted = Halted::by(findings);
+                tracing::error!(table = %one.rule.source, "table halted: {}\n  hint: {}", halted.because, halted.hint);
+                self.board.halted(&one.rule.source, halted.clone(), None);
+                self.unfit.insert(one.rule.source.clone(), halted);
+            }
         }
     }
 
@@ -142,6 +163,7 @@ impl CaptureLife {
         let name = connector.object_name();
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
         let mut prepared = prepare(&connector, source, &mut target, self.options.copy, &self.board).await?;
+        self.note_unfit(&prepared.compiled);
         let admin = Admin::new(&kafka)?;
         admin.brokers(BROKER_LIMIT).await?;
         let control_name = control_topic(&kafka.topic_prefix);
@@ -205,7 +227,7 @@ impl CaptureLife {
             let name = spec.shape.name.to_string();
             let known = record.tables.remove(&name);
             let mut table = known.unwrap_or(TableRecord { copied, ..TableRecord::default() });
-            if let Some(halted) = self.refused.get(&spec.shape.name) {
+            if let Some(halted) = self.halted(&spec.shape.name) {
                 // what it lacks begins behind the record, or where it began to lack something before
                 table.lacks_from.get_or_insert_with(|| next.to_string());
                 table.halted = Some((halted.because.clone(), halted.hint.clone()));
@@ -220,7 +242,7 @@ impl CaptureLife {
     fn gate(&self, record: &SlotRecord, spec: &TableSpec) -> Result<Gate, PipelineError> {
         let Some(table) = record.tables.get(&spec.shape.name.to_string()) else { return Ok(Gate::Waiting) };
         let from = table.lacks_from.as_ref().map(|text| text.parse().map_err(|_| damaged())).transpose()?;
-        let refused = self.refused.contains_key(&spec.shape.name);
+        let refused = self.halted(&spec.shape.name).is_some();
         Ok(match (table.copied, from) {
             (false, _) => Gate::Waiting,
             (true, None) => Gate::Follow,
@@ -244,7 +266,7 @@ impl CaptureLife {
         let (records, recorded) = watch::channel(Some(setup.record.clone()));
         tasks.start(mirror(Arc::clone(&self.connector), recorded));
         let gates: Vec<Gate> = setup.specs.iter().map(|spec| self.gate(&setup.record, spec)).collect::<Result<_, _>>()?;
-        let is_refused = |table: &usize| self.refused.contains_key(&setup.specs[*table].shape.name);
+        let is_refused = |table: &usize| self.halted(&setup.specs[*table].shape.name).is_some();
         let to_copy: Vec<usize> =
             (0..gates.len()).filter(|&table| gates[table] == Gate::Waiting).filter(|table| !is_refused(table)).collect();
         let mut half = self.half(&setup, gates, &reader, producer, control, records, meter)?;
@@ -254,6 +276,9 @@ impl CaptureLife {
         let connector = Arc::clone(&self.connector);
         let fits = misfits.until_one_fits(&connector);
         tokio::pin!(fits);
+        let unfit = self.unfit.keys().cloned().collect();
+        let changes = structure::until_one_changes(&connector, true, &unfit);
+        tokio::pin!(changes);
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -275,6 +300,7 @@ impl CaptureLife {
                 _ = tick.tick() => half.tick(),
                 feeds = reader.next(), if !half.ledger.is_full() => half.take(feeds?).await?,
                 () = &mut fits => return Ok(End::Again),
+                () = &mut changes => return Ok(End::Again),
             }
             half.ledger.record_if_due(false).await?;
             let wanted = self.options.endpos.filter(|_| self.options.log_only);
@@ -331,7 +357,7 @@ impl CaptureLife {
             meter,
             board: Arc::clone(&self.board),
             incarnation: *incarnation,
-            misfits: Misfits::default(),
+            misfits: Misfits::of(self.unfit.keys().cloned()),
             at: Standing::default(),
         })
     }

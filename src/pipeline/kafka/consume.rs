@@ -16,7 +16,7 @@ use crate::log::kafka::{Consumer, ControlTail, Tail};
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{Busy, Side};
 use crate::pipeline::run::{End, Lives, given_up, stopped};
-use crate::pipeline::{PipelineError, Tasks, session};
+use crate::pipeline::{PipelineError, Tasks, session, structure};
 use crate::store::{self, checkpoint, table_state};
 use crate::target::{Session, origin};
 use crate::telemetry::Meter;
@@ -52,7 +52,7 @@ impl ApplyLife {
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
         let busy = Busy::of(&target, Side::Target, None, &self.board).await?;
         let Some((specs, seen)) = self.await_capture(&target, &kafka).await? else { return Ok(End::Stopped) };
-        let (plans, broken) = compile(&mut target, &specs).await?;
+        let (plans, broken) = compile(&mut target, &connector, &specs).await?;
         let plans = Arc::new(plans);
         let meter = Arc::new(Meter::new(&connector.name, plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()))));
         (self.publish)(Arc::clone(&meter));
@@ -94,6 +94,9 @@ impl ApplyLife {
         };
         let changed = watch_tables(kafka, name, seen);
         tokio::pin!(changed);
+        let known = half.broken.iter().cloned().collect();
+        let others = structure::until_one_changes(&connector, false, &known);
+        tokio::pin!(others);
         let mut tick = tokio::time::interval(CONFLICT_PAUSE);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut deadline = None;
@@ -105,6 +108,7 @@ impl ApplyLife {
                     changed?;
                     break End::Again;
                 }
+                () = &mut others => break End::Again,
                 _ = tick.tick() => None,
                 delivery = half.consumer.next() => Some(delivery?),
             };

@@ -75,7 +75,8 @@ impl TableSpec {
     }
 }
 
-/// One spec per source table, from compiled rules. `old`: those of the last start, whose partition counts are pinned.
+/// One spec per source table, from compiled rules. `old`: those of the last start, whose partition counts are pinned; a table that does
+/// not fit now keeps its own, for its events are still to be applied and its place to be held.
 ///
 /// # Errors
 /// All tables that can have no topic.
@@ -103,7 +104,14 @@ pub fn specs(kafka: &Kafka, compiled: &[Compiled], old: &[TableSpec]) -> Result<
             numeric_key: first.key_text == KeyText::Numeric,
         })
     };
-    Ok(sources.iter().zip(topics).filter_map(spec).collect())
+    let mut specs: Vec<TableSpec> = sources.iter().zip(topics).filter_map(spec).collect();
+    let wanted = |old: &&TableSpec| compiled.iter().any(|one| one.rule.source == old.shape.name);
+    for old in old.iter().filter(wanted) {
+        if !specs.iter().any(|spec| spec.shape.name == old.shape.name) {
+            specs.push(old.clone());
+        }
+    }
+    Ok(specs)
 }
 
 /// Shapes that older events may have.

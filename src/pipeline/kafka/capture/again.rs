@@ -4,7 +4,8 @@
 use crate::catalog;
 use crate::change::{Table, TableName};
 use crate::config::Connector;
-use crate::pipeline::{PipelineError, Tasks, session};
+use crate::mapping::TablePlan;
+use crate::pipeline::{PipelineError, Tasks, session, structure};
 use crate::preflight;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,16 +13,20 @@ use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(30);
 
-/// The shapes at which tables halted.
+/// The shapes at which tables halted; none where it was so from the beginning.
 #[derive(Clone, Default)]
-pub struct Misfits(Arc<Mutex<BTreeMap<TableName, Arc<Table>>>>);
+pub struct Misfits(Arc<Mutex<BTreeMap<TableName, Option<Arc<Table>>>>>);
 
 impl Misfits {
-    pub fn add(&self, table: &Arc<Table>) {
-        self.0.lock().expect("nothing panics while it holds the lock").insert(table.name.clone(), Arc::clone(table));
+    pub fn of(tables: impl Iterator<Item = TableName>) -> Self {
+        Self(Arc::new(Mutex::new(tables.map(|table| (table, None)).collect())))
     }
 
-    fn all(&self) -> BTreeMap<TableName, Arc<Table>> {
+    pub fn add(&self, table: &Arc<Table>) {
+        self.0.lock().expect("nothing panics while it holds the lock").insert(table.name.clone(), Some(Arc::clone(table)));
+    }
+
+    fn all(&self) -> BTreeMap<TableName, Option<Arc<Table>>> {
         self.0.lock().expect("nothing panics while it holds the lock").clone()
     }
 
@@ -44,7 +49,7 @@ impl Misfits {
     }
 }
 
-async fn one_fits(connector: &Connector, tables: &BTreeMap<TableName, Arc<Table>>) -> Result<bool, PipelineError> {
+async fn one_fits(connector: &Connector, tables: &BTreeMap<TableName, Option<Arc<Table>>>) -> Result<bool, PipelineError> {
     let tasks = Tasks::default();
     let name = connector.object_name();
     let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
@@ -52,9 +57,11 @@ async fn one_fits(connector: &Connector, tables: &BTreeMap<TableName, Arc<Table>
     let relations = catalog::relations(&source).await?;
     let (rules, _) = preflight::expand(connector, &relations);
     let rules: Vec<_> = rules.into_iter().filter(|rule| tables.contains_key(&rule.source)).collect();
-    let compiled = preflight::compile_all(&source, &mut target, &rules).await?;
+    let mut compiled = preflight::compile_all(&source, &mut target, &rules).await?;
+    structure::hold(&source, &target, connector, &mut compiled).await?;
     Ok(tables.iter().any(|(name, table)| {
         let mut of_table = compiled.iter().filter(|one| one.rule.source == *name).peekable();
-        of_table.peek().is_some() && of_table.all(|one| one.plan.as_ref().is_ok_and(|plan| plan.bind(table).is_ok()))
+        let fits = |plan: &TablePlan| table.as_ref().is_none_or(|table| plan.bind(table).is_ok());
+        of_table.peek().is_some() && of_table.all(|one| one.plan.as_ref().is_ok_and(fits))
     }))
 }

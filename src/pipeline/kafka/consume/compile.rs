@@ -3,7 +3,8 @@
 use crate::catalog;
 use crate::change::TableName;
 use crate::mapping::{self, TablePlan};
-use crate::pipeline::PipelineError;
+use crate::config::Connector;
+use crate::pipeline::{PipelineError, structure};
 use crate::pipeline::kafka::specs::TableSpec;
 use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
@@ -15,13 +16,19 @@ use tokio_postgres::Client;
 /// The target could not be asked.
 pub async fn compile(
     target: &mut Client,
+    connector: &Connector,
     specs: &[TableSpec],
 ) -> Result<(Vec<TablePlan>, BTreeMap<TableName, Halted>), PipelineError> {
     let names: Vec<TableName> = specs.iter().flat_map(|spec| &spec.rules).map(|rule| rule.target.clone()).collect();
+    let changed = structure::changed(None, target, connector).await?;
     let shapes = catalog::target_shapes(&*target, &names).await?;
     let (mut plans, mut broken) = (Vec::new(), BTreeMap::new());
     for spec in specs {
         for rule in &spec.rules {
+            if let Some((_, finding)) = changed.get(&rule.target) {
+                broken.insert(rule.target.clone(), Halted::by(std::slice::from_ref(finding)));
+                continue;
+            }
             let because = match shapes.get(&rule.target) {
                 None => "the target has no such table".to_owned(),
                 Some(shape) => {

@@ -1,0 +1,301 @@
+//! Whether both tables are still those that were copied. A type change, a column dropped and added again or a table made anew changes
+//! rows, and the stream says nothing of that; once the mapping fits again, only this tells.
+
+use super::{PipelineError, Tasks, session};
+use crate::change::TableName;
+use crate::config::Connector;
+use crate::finding::Finding;
+use crate::mapping::{Output, TablePlan};
+use crate::pg::quote;
+use crate::preflight::Compiled;
+use crate::store::table_state::{self, TableState};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio_postgres::Client;
+
+const EVERY: Duration = Duration::from_secs(10);
+/// What a table's rows hang on, as it was when the table was taken on.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Structure {
+    /// `pg_class.oid`.
+    source: u32,
+    target: u32,
+    /// Of the source's files: another one where rows were rewritten.
+    files: i64,
+    /// Source columns that the mapping uses.
+    inputs: BTreeMap<String, Column>,
+    /// Target columns that it fills.
+    outputs: BTreeMap<String, Column>,
+}
+
+/// `pg_attribute`'s word on a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Column {
+    number: i32,
+    type_oid: u32,
+    type_modifier: i32,
+}
+
+struct Found {
+    oid: u32,
+    files: i64,
+    columns: BTreeMap<String, Column>,
+    /// Columns without a default: NULL in the rows that were there when they were added.
+    bare: BTreeSet<String>,
+}
+
+/// Takes the plan from every table whose structure is not the recorded one; records it where none is recorded yet.
+///
+/// # Errors
+/// A database could not be asked.
+pub async fn hold(
+    source: &Client,
+    target: &Client,
+    connector: &Connector,
+    compiled: &mut [Compiled],
+) -> Result<(), PipelineError> {
+    let states = table_state::read(target, &connector.name).await?;
+    let at_source = look(source, "source", states.iter().map(|state| &state.source)).await?;
+    let at_target = look(target, "target", states.iter().map(|state| &state.target)).await?;
+    for one in compiled {
+        let Ok(plan) = &one.plan else { continue };
+        let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
+        let (Some(from), Some(into)) = (at_source.get(&plan.source), at_target.get(&plan.target)) else { continue };
+        let recorded = state.structure.as_deref().filter(|_| state.copied).and_then(parse);
+        let because = recorded.as_ref().map_or_else(Vec::new, |recorded| {
+            let mut because = differences(recorded, Some(from), Some(into));
+            because.extend(late_columns(recorded, plan, from, into));
+            because
+        });
+        if !because.is_empty() {
+            one.plan = Err(vec![finding(connector, &plan.target, &because)]);
+            continue;
+        }
+        let now = structure(plan, from, into, recorded.as_ref());
+        if recorded.as_ref() != Some(&now) {
+            let text = serde_json::to_string(&now).expect("plain data is always JSON");
+            table_state::set_structure(target, &connector.name, &plan.target, &text).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What is to be recorded: what was, and columns that came since. A limit that is raised again is held against the first.
+fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Structure>) -> Structure {
+    let named = |found: &Found, names: Vec<&String>, known: Option<&BTreeMap<String, Column>>| {
+        let now = names.into_iter().filter_map(|name| Some((name.clone(), *found.columns.get(name)?)));
+        now.chain(known.into_iter().flatten().map(|(name, column)| (name.clone(), *column))).collect()
+    };
+    Structure {
+        source: from.oid,
+        target: into.oid,
+        files: recorded.map_or(from.files, |recorded| recorded.files),
+        inputs: named(from, plan.inputs.iter().map(|input| &input.name).collect(), recorded.map(|was| &was.inputs)),
+        outputs: named(into, plan.outputs.iter().map(|output| &output.column).collect(), recorded.map(|was| &was.outputs)),
+    }
+}
+
+/// Target columns that the mapping fills only now: the rows that were there lack their values, unless both columns were added without a
+/// default and no row was rewritten. Then all of them were NULL, and what came after is in the stream.
+fn late_columns(recorded: &Structure, plan: &TablePlan, from: &Found, into: &Found) -> Vec<String> {
+    let added_bare = |output: &Output| {
+        let input = output.plain.map(|input| &plan.inputs[input].name);
+        let bare = input.is_some_and(|name| from.bare.contains(name) && !recorded.inputs.contains_key(name));
+        bare && into.bare.contains(&output.column) && from.files == recorded.files
+    };
+    let late = plan.outputs.iter().filter(|output| !recorded.outputs.contains_key(&output.column) && !added_bare(output));
+    late.map(|output| format!("column `{}` of the target was not filled when the table was copied: earlier rows may lack its values", output.column))
+        .collect()
+}
+
+/// Target tables whose structure, or whose source table's, is not the recorded one, each with its source table and the reasons. `source` `None`: only the target is looked at.
+///
+/// # Errors
+/// A database could not be asked.
+pub async fn changed(
+    source: Option<&Client>,
+    target: &Client,
+    connector: &Connector,
+) -> Result<BTreeMap<TableName, (TableName, Finding)>, PipelineError> {
+    let states = table_state::read(target, &connector.name).await?;
+    let states: Vec<TableState> = states.into_iter().filter(|state| state.copied).collect();
+    let at_source = match source {
+        Some(client) => look(client, "source", states.iter().map(|state| &state.source)).await?,
+        None => BTreeMap::new(),
+    };
+    let at_target = look(target, "target", states.iter().map(|state| &state.target)).await?;
+    let mut changed = BTreeMap::new();
+    for state in &states {
+        let Some(recorded) = state.structure.as_deref().and_then(parse) else { continue };
+        let because = differences(&recorded, at_source.get(&state.source), at_target.get(&state.target));
+        if !because.is_empty() {
+            changed.insert(state.target.clone(), (state.source.clone(), finding(connector, &state.target, &because)));
+        }
+    }
+    Ok(changed)
+}
+
+/// Ends when a table's structure changes, but for those that are `known` not to fit, by the name of either side.
+pub async fn until_one_changes(connector: &Connector, with_source: bool, known: &BTreeSet<TableName>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        match look_again(connector, with_source).await {
+            Ok(changed) if changed.iter().any(|(table, (source, _))| !known.contains(table) && !known.contains(source)) => return,
+            Ok(_) => {}
+            Err(error) => tracing::debug!(error = %super::chain(&error), "the tables' structure could not be looked at"),
+        }
+    }
+}
+
+async fn look_again(connector: &Connector, with_source: bool) -> Result<BTreeMap<TableName, (TableName, Finding)>, PipelineError> {
+    let (tasks, name) = (Tasks::default(), connector.object_name());
+    let target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
+    let source = match with_source {
+        true => Some(session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?),
+        false => None,
+    };
+    changed(source.as_ref(), &target, connector).await
+}
+
+fn parse(text: &str) -> Option<Structure> {
+    serde_json::from_str(text).ok()
+}
+
+fn finding(connector: &Connector, table: &TableName, because: &[String]) -> Finding {
+    Finding::error("table.structure", table.to_string(), because.join("; ")).hint(format!(
+        "rows may differ, and the stream does not say where: copy the table again (deploy/runbooks/copy-a-table-again.md). If you know that both sides hold the same: UPDATE tablelift.table_state SET structure = NULL WHERE connector = {} AND target_schema = {} AND target_name = {}; then restart",
+        quote::literal(&connector.name),
+        quote::literal(&table.schema),
+        quote::literal(&table.name),
+    ))
+}
+
+/// A table that is not there is somebody else's finding.
+fn differences(recorded: &Structure, source: Option<&Found>, target: Option<&Found>) -> Vec<String> {
+    let mut because = Vec::new();
+    if source.is_some_and(|found| found.oid != recorded.source) {
+        because.push("the source table was made anew since it was copied".to_owned());
+    } else if let Some(found) = source {
+        for (name, was) in &recorded.inputs {
+            match found.columns.get(name) {
+                Some(is) if is.number != was.number => {
+                    because.push(format!("column `{name}` of the source is another one: it was dropped and added again, or renamed"));
+                }
+                Some(is) if !keeps_values(was, is) => {
+                    because.push(format!("column `{name}` changed its type in the source, and its values with it"));
+                }
+                _ => {}
+            }
+        }
+    }
+    if target.is_some_and(|found| found.oid != recorded.target) {
+        because.push("the target table was made anew since it was copied".to_owned());
+    } else if let Some(found) = target {
+        let other = |name: &&String| found.columns.get(*name).is_some_and(|is| is.number != recorded.outputs[*name].number);
+        because.extend(
+            recorded
+                .outputs
+                .keys()
+                .filter(other)
+                .map(|name| format!("column `{name}` of the target is another one: it was dropped and added again, or renamed")),
+        );
+    }
+    because
+}
+
+/// `varchar`, `varbit`, `numeric` (PostgreSQL's `pg_type.dat`).
+const VARCHAR: u32 = 1043;
+const VARBIT: u32 = 1562;
+const NUMERIC: u32 = 1700;
+
+/// Whether a column's type became another without any value becoming another: a limit that was raised or lifted.
+fn keeps_values(was: &Column, is: &Column) -> bool {
+    let (from, to) = (was.type_modifier, is.type_modifier);
+    // numeric's modifier: precision in the upper half, scale in the lower, 4 added (PostgreSQL's `numeric.c`)
+    let scale = |modifier: i32| (modifier - 4) & 0xffff;
+    let raised = match is.type_oid {
+        VARCHAR | VARBIT => to == -1 || from != -1 && to >= from,
+        NUMERIC => to == -1 || from != -1 && to >= from && scale(to) == scale(from),
+        _ => false,
+    };
+    was.type_oid == is.type_oid && (from == to || raised)
+}
+
+async fn look<'a>(
+    client: &Client,
+    side: &'static str,
+    tables: impl Iterator<Item = &'a TableName>,
+) -> Result<BTreeMap<TableName, Found>, PipelineError> {
+    let names: Vec<&TableName> = tables.collect();
+    let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
+    let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
+    let sql = "SELECT DISTINCT n.nspname::text, c.relname::text, c.oid, a.attname::text, a.attnum::integer, a.atttypid, a.atttypmod,
+                 coalesce(pg_catalog.pg_relation_filenode(c.oid)::bigint, 0)
+                   + coalesce((SELECT sum(pg_catalog.pg_relation_filenode(relid)::bigint) FROM pg_catalog.pg_partition_tree(c.oid)), 0)::bigint,
+                 NOT (a.atthasdef OR a.atthasmissing OR a.attidentity <> '')
+               FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)
+               JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+               JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped";
+    let rows = client.query(sql, &[&schemas, &tables]).await.map_err(|source| PipelineError::Query { side, source })?;
+    let mut found: BTreeMap<TableName, Found> = BTreeMap::new();
+    for row in &rows {
+        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        let table = found.entry(name).or_insert_with(|| Found {
+            oid: row.get(2),
+            files: row.get(7),
+            columns: BTreeMap::new(),
+            bare: BTreeSet::new(),
+        });
+        if row.get(8) {
+            table.bare.insert(row.get(3));
+        }
+        let column = Column { number: row.get(4), type_oid: row.get(5), type_modifier: row.get(6) };
+        table.columns.insert(row.get(3), column);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(number: i32, type_oid: u32, type_modifier: i32) -> Column {
+        Column { number, type_oid, type_modifier }
+    }
+
+    #[test]
+    fn a_limit_may_be_raised() {
+        let numeric = |precision: i32, scale: i32| (precision << 16 | scale) + 4;
+        let kept = [
+            (VARCHAR, 14, 24),
+            (VARCHAR, 14, -1),
+            (NUMERIC, numeric(10, 2), numeric(12, 2)),
+            (NUMERIC, numeric(10, 2), -1),
+            (23, -1, -1),
+        ];
+        let changed =
+            [(VARCHAR, 24, 14), (VARCHAR, -1, 14), (NUMERIC, numeric(10, 2), numeric(12, 1)), (1184, -1, 0), (1042, 14, 24)];
+        for (oid, from, to) in kept {
+            assert!(keeps_values(&column(1, oid, from), &column(1, oid, to)), "{oid} {from} {to}");
+        }
+        for (oid, from, to) in changed {
+            assert!(!keeps_values(&column(1, oid, from), &column(1, oid, to)), "{oid} {from} {to}");
+        }
+        assert!(!keeps_values(&column(1, 23, -1), &column(1, 20, -1)));
+    }
+
+    #[test]
+    fn what_came_in_its_place_is_told() {
+        let columns = |number| BTreeMap::from([("v".to_owned(), column(number, 23, -1))]);
+        let recorded = Structure { source: 1, target: 2, files: 3, inputs: columns(2), outputs: columns(2) };
+        let found = |oid, number| Found { oid, files: 3, columns: columns(number), bare: BTreeSet::new() };
+        assert_eq!(differences(&recorded, Some(&found(1, 2)), Some(&found(2, 2))), Vec::<String>::new());
+        assert_eq!(differences(&recorded, None, None), Vec::<String>::new());
+        assert!(differences(&recorded, Some(&found(9, 2)), None)[0].contains("source table was made anew"));
+        assert!(differences(&recorded, Some(&found(1, 3)), None)[0].contains("column `v` of the source"));
+        assert!(differences(&recorded, None, Some(&found(9, 2)))[0].contains("target table was made anew"));
+        assert!(differences(&recorded, None, Some(&found(2, 3)))[0].contains("column `v` of the target"));
+    }
+}
