@@ -60,7 +60,7 @@ pub(super) async fn run(connector: &Connector, options: &Options, output: &Outpu
             output.text(&format!("the target holds {wanted}\n"));
         } else if halted.is_empty() {
             let at = end.unwrap_or_else(|| "nothing yet".to_owned());
-            output.complain(&format!("error: not held within {} s: the target is at {at}, wanted is {wanted}\n  hint: `tablelift status` says what it waits for", options.timeout.as_secs()));
+            output.complain(&format!("error: not held within {:?}: the target is at {at}, wanted is {wanted}\n  hint: `tablelift status` says what it waits for", options.timeout));
         } else {
             output.complain(&format!("error: {}", halted.join("\nerror: ")));
         }

@@ -81,6 +81,7 @@ pub async fn prepare(
     let mut record = recorded.unwrap_or_else(|| fresh_record(connector, &facts, &slot));
     record.source_database = database(source).await?;
     store::connector::write(target, &record).await?;
+    structure::note_lapses(source, target, connector).await?;
     let publications = publish::ensure(connector, source, &compiled, &mut record).await?;
     store::connector::write(target, &record).await?;
     take_on(target, source, connector, &compiled, copy).await?;

@@ -46,7 +46,14 @@ async fn one(
     published: Published,
     record: &mut ConnectorRecord,
 ) -> Result<(), PipelineError> {
+    let made = record.made.publications.iter().any(|made| made == name);
     let Some(found) = publication(source, name).await? else {
+        if made {
+            return Err(lapsed(
+                "publication.gone",
+                format!("the publication `{name}`, which was made for this connector, is gone"),
+            ));
+        }
         let sql = publication::create_sql(name, tables, published);
         note(record, name);
         return run(source, &sql).await;
@@ -54,8 +61,10 @@ async fn one(
     let carried: Vec<&TableName> = found.tables.iter().map(|table| &table.name).collect();
     let missing: Vec<TableName> = tables.iter().filter(|table| !carried.contains(table)).cloned().collect();
     let surplus: Vec<TableName> = carried.into_iter().filter(|table| !tables.contains(table)).cloned().collect();
-    let ours =
-        record.made.publications.iter().any(|made| made == name) || (connector.source.publication.is_none() && !found.all_tables);
+    if made && (!found.published.has_all_of(published) || !found.via_root) {
+        return Err(lapsed("publication.operations", format!("the publication `{name}` no longer publishes everything")));
+    }
+    let ours = made || (connector.source.publication.is_none() && !found.all_tables);
     if ours {
         note(record, name);
     } else {
@@ -74,6 +83,13 @@ async fn one(
         run(source, &publication::remove_sql(name, &surplus)).await?;
     }
     Ok(())
+}
+
+/// Somebody else's hand on what we made: nobody knows since when the stream has lacked something.
+fn lapsed(code: &'static str, what: String) -> PipelineError {
+    let what = format!("{what}: what was committed since is not in the stream");
+    let hint = "`tablelift drop` this connector and start a new one, which copies anew";
+    PipelineError::Findings(vec![Finding::error(code, "source", what).hint(hint)])
 }
 
 fn note(record: &mut ConnectorRecord, name: &str) {

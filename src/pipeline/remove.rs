@@ -47,6 +47,12 @@ pub async fn plan(connector: &Connector, source: &Client, target: &Client, topic
             hint: "stop the daemon first".to_owned(),
         });
     }
+    if applies(connector).await {
+        return Err(PipelineError::Belief {
+            what: format!("the connector runs: an apply is a member of the consumer group `{}`", connector.object_name()),
+            hint: "stop it first (one that was killed counts for some seconds more)".to_owned(),
+        });
+    }
     let exists = source::slot_facts(source, &slot).await?.is_some();
     match (exists, record.made.slot) {
         (true, true) => {
@@ -71,6 +77,13 @@ pub async fn plan(connector: &Connector, source: &Client, target: &Client, topic
         removal.leaves.extend(record.made.topics.iter().map(|topic| format!("topic `{topic}` (`--topics` removes it)")));
     }
     Ok(removal)
+}
+
+/// Whether an apply runs, as far as the broker says.
+async fn applies(connector: &Connector) -> bool {
+    let Some(kafka) = connector.kafka() else { return false };
+    let Ok(admin) = Admin::new(kafka) else { return false };
+    admin.members(&connector.object_name(), BROKER_LIMIT).await.is_ok_and(|members| members > 0)
 }
 
 fn publications(record: &ConnectorRecord, removal: &mut Removal) {

@@ -492,6 +492,11 @@ pub async fn run(lives: impl Lives + Send + 'static, reload: broadcast::Receiver
     }
 }
 
+fn renewed(lives: &mut impl Lives, connector: Arc<Connector>) {
+    tracing::info!("reloaded the connector file");
+    lives.renew(connector);
+}
+
 async fn live_on(mut lives: impl Lives, mut reload: broadcast::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
     let (mut retry, board, mut stop) = (Retry::default(), lives.board(), lives.stop());
     loop {
@@ -500,8 +505,7 @@ async fn live_on(mut lives: impl Lives, mut reload: broadcast::Receiver<Arc<Conn
             ended = lives.live() => ended,
             () = overdue(&mut stop) => return Ok(End::Stopped),
             Ok(connector) = reload.recv() => {
-                tracing::info!("reloaded the connector file");
-                lives.renew(connector);
+                renewed(&mut lives, connector);
                 continue;
             }
         };
@@ -510,8 +514,15 @@ async fn live_on(mut lives: impl Lives, mut reload: broadcast::Receiver<Arc<Conn
             Ok(end) => return Ok(end),
             Err(error) if error.fate() == Fate::Retry => {
                 crate::telemetry::retried(lives.name(), error.reason());
-                if retry.pause(&error, begun, &board, &mut stop).await {
-                    return Ok(End::Stopped);
+                tokio::select! {
+                    stopped = retry.pause(&error, begun, &board, &mut stop) => if stopped {
+                        return Ok(End::Stopped);
+                    },
+                    // a person who has put something right does not wait
+                    Ok(connector) = reload.recv() => {
+                        board.waits("retry", None);
+                        renewed(&mut lives, connector);
+                    }
                 }
             }
             Err(error) => return Err(error),

@@ -23,6 +23,9 @@ struct Structure {
     target: u32,
     /// Of the source's files: another one where rows were rewritten.
     files: i64,
+    /// The publication was seen without the table: what was committed meanwhile is not in the stream.
+    #[serde(default)]
+    lapsed: bool,
     /// Source columns that the mapping uses.
     inputs: BTreeMap<String, Column>,
     /// Target columns that it fills.
@@ -40,6 +43,8 @@ struct Column {
 struct Found {
     oid: u32,
     files: i64,
+    /// A publication of ours carries it.
+    published: bool,
     columns: BTreeMap<String, Column>,
     /// Columns without a default: NULL in the rows that were there when they were added.
     bare: BTreeSet<String>,
@@ -56,8 +61,8 @@ pub async fn hold(
     compiled: &mut [Compiled],
 ) -> Result<(), PipelineError> {
     let states = table_state::read(target, &connector.name).await?;
-    let at_source = look(source, "source", states.iter().map(|state| &state.source)).await?;
-    let at_target = look(target, "target", states.iter().map(|state| &state.target)).await?;
+    let at_source = look(source, "source", connector, states.iter().map(|state| &state.source)).await?;
+    let at_target = look(target, "target", connector, states.iter().map(|state| &state.target)).await?;
     for one in compiled {
         let Ok(plan) = &one.plan else { continue };
         let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
@@ -81,6 +86,24 @@ pub async fn hold(
     Ok(())
 }
 
+/// Notes which tables the publication does not carry, before it is made to carry them again: that must not be forgotten by it.
+///
+/// # Errors
+/// A database could not be asked.
+pub async fn note_lapses(source: &Client, target: &Client, connector: &Connector) -> Result<(), PipelineError> {
+    let states = table_state::read(target, &connector.name).await?;
+    let found = look(source, "source", connector, states.iter().map(|state| &state.source)).await?;
+    for state in states.iter().filter(|state| state.copied) {
+        let recorded = state.structure.as_deref().and_then(parse).filter(|recorded| !recorded.lapsed);
+        let (Some(recorded), Some(found)) = (recorded, found.get(&state.source)) else { continue };
+        if !found.published {
+            let text = serde_json::to_string(&Structure { lapsed: true, ..recorded }).expect("plain data is always JSON");
+            table_state::set_structure(target, &connector.name, &state.target, &text).await?;
+        }
+    }
+    Ok(())
+}
+
 /// What is to be recorded: what was, and columns that came since. A limit that is raised again is held against the first.
 fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Structure>) -> Structure {
     let named = |found: &Found, names: Vec<&String>, known: Option<&BTreeMap<String, Column>>| {
@@ -91,6 +114,7 @@ fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Str
         source: from.oid,
         target: into.oid,
         files: recorded.map_or(from.files, |recorded| recorded.files),
+        lapsed: false,
         inputs: named(from, plan.inputs.iter().map(|input| &input.name).collect(), recorded.map(|was| &was.inputs)),
         outputs: named(into, plan.outputs.iter().map(|output| &output.column).collect(), recorded.map(|was| &was.outputs)),
     }
@@ -105,8 +129,13 @@ fn late_columns(recorded: &Structure, plan: &TablePlan, from: &Found, into: &Fou
         bare && into.bare.contains(&output.column) && from.files == recorded.files
     };
     let late = plan.outputs.iter().filter(|output| !recorded.outputs.contains_key(&output.column) && !added_bare(output));
-    late.map(|output| format!("column `{}` of the target was not filled when the table was copied: earlier rows may lack its values", output.column))
-        .collect()
+    late.map(|output| {
+        format!(
+            "column `{}` of the target was not filled when the table was copied: earlier rows may lack its values",
+            output.column
+        )
+    })
+    .collect()
 }
 
 /// Target tables whose structure, or whose source table's, is not the recorded one, each with its source table and the reasons. `source` `None`: only the target is looked at.
@@ -121,10 +150,10 @@ pub async fn changed(
     let states = table_state::read(target, &connector.name).await?;
     let states: Vec<TableState> = states.into_iter().filter(|state| state.copied).collect();
     let at_source = match source {
-        Some(client) => look(client, "source", states.iter().map(|state| &state.source)).await?,
+        Some(client) => look(client, "source", connector, states.iter().map(|state| &state.source)).await?,
         None => BTreeMap::new(),
     };
-    let at_target = look(target, "target", states.iter().map(|state| &state.target)).await?;
+    let at_target = look(target, "target", connector, states.iter().map(|state| &state.target)).await?;
     let mut changed = BTreeMap::new();
     for state in &states {
         let Some(recorded) = state.structure.as_deref().and_then(parse) else { continue };
@@ -148,7 +177,10 @@ pub async fn until_one_changes(connector: &Connector, with_source: bool, known: 
     }
 }
 
-async fn look_again(connector: &Connector, with_source: bool) -> Result<BTreeMap<TableName, (TableName, Finding)>, PipelineError> {
+async fn look_again(
+    connector: &Connector,
+    with_source: bool,
+) -> Result<BTreeMap<TableName, (TableName, Finding)>, PipelineError> {
     let (tasks, name) = (Tasks::default(), connector.object_name());
     let target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
     let source = match with_source {
@@ -176,11 +208,16 @@ fn differences(recorded: &Structure, source: Option<&Found>, target: Option<&Fou
     let mut because = Vec::new();
     if source.is_some_and(|found| found.oid != recorded.source) {
         because.push("the source table was made anew since it was copied".to_owned());
+    } else if recorded.lapsed || source.is_some_and(|found| !found.published) {
+        because
+            .push("the publication did not carry the table for a while: what was committed then is not in the stream".to_owned());
     } else if let Some(found) = source {
         for (name, was) in &recorded.inputs {
             match found.columns.get(name) {
                 Some(is) if is.number != was.number => {
-                    because.push(format!("column `{name}` of the source is another one: it was dropped and added again, or renamed"));
+                    because.push(format!(
+                        "column `{name}` of the source is another one: it was dropped and added again, or renamed"
+                    ));
                 }
                 Some(is) if !keeps_values(was, is) => {
                     because.push(format!("column `{name}` changed its type in the source, and its values with it"));
@@ -225,26 +262,39 @@ fn keeps_values(was: &Column, is: &Column) -> bool {
 async fn look<'a>(
     client: &Client,
     side: &'static str,
+    connector: &Connector,
     tables: impl Iterator<Item = &'a TableName>,
 ) -> Result<BTreeMap<TableName, Found>, PipelineError> {
     let names: Vec<&TableName> = tables.collect();
     let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
     let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
-    let sql = "SELECT DISTINCT n.nspname::text, c.relname::text, c.oid, a.attname::text, a.attnum::integer, a.atttypid, a.atttypmod,
-                 coalesce(pg_catalog.pg_relation_filenode(c.oid)::bigint, 0)
-                   + coalesce((SELECT sum(pg_catalog.pg_relation_filenode(relid)::bigint) FROM pg_catalog.pg_partition_tree(c.oid)), 0)::bigint,
-                 NOT (a.atthasdef OR a.atthasmissing OR a.attidentity <> '')
-               FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)
-               JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
-               JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
-               JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped";
-    let rows = client.query(sql, &[&schemas, &tables]).await.map_err(|source| PipelineError::Query { side, source })?;
+    let sql = "WITH found AS MATERIALIZED (
+                 SELECT n.nspname, c.relname, c.oid,
+                   coalesce(pg_catalog.pg_relation_filenode(c.oid)::bigint, 0)
+                     + coalesce((SELECT sum(pg_catalog.pg_relation_filenode(relid)::bigint)
+                                 FROM pg_catalog.pg_partition_tree(c.oid)), 0)::bigint AS files
+                 FROM (SELECT DISTINCT * FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)) AS w
+                 JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+                 JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name),
+               published AS MATERIALIZED (
+                 SELECT DISTINCT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname = ANY ($3::text[]))
+               SELECT f.nspname::text, f.relname::text, f.oid, a.attname::text, a.attnum::integer, a.atttypid, a.atttypmod, f.files,
+                 NOT (a.atthasdef OR a.atthasmissing OR a.attidentity <> ''), p.tablename IS NOT NULL
+               FROM found f
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped
+               LEFT JOIN published p ON p.schemaname = f.nspname AND p.tablename = f.relname";
+    let publications = [connector.publication(), connector.inserts_publication()];
+    let rows = client
+        .query(sql, &[&schemas, &tables, &&publications[..]])
+        .await
+        .map_err(|source| PipelineError::Query { side, source })?;
     let mut found: BTreeMap<TableName, Found> = BTreeMap::new();
     for row in &rows {
         let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
         let table = found.entry(name).or_insert_with(|| Found {
             oid: row.get(2),
             files: row.get(7),
+            published: row.get(9),
             columns: BTreeMap::new(),
             bare: BTreeSet::new(),
         });
@@ -289,8 +339,8 @@ mod tests {
     #[test]
     fn what_came_in_its_place_is_told() {
         let columns = |number| BTreeMap::from([("v".to_owned(), column(number, 23, -1))]);
-        let recorded = Structure { source: 1, target: 2, files: 3, inputs: columns(2), outputs: columns(2) };
-        let found = |oid, number| Found { oid, files: 3, columns: columns(number), bare: BTreeSet::new() };
+        let recorded = Structure { source: 1, target: 2, files: 3, lapsed: false, inputs: columns(2), outputs: columns(2) };
+        let found = |oid, number| Found { oid, files: 3, published: true, columns: columns(number), bare: BTreeSet::new() };
         assert_eq!(differences(&recorded, Some(&found(1, 2)), Some(&found(2, 2))), Vec::<String>::new());
         assert_eq!(differences(&recorded, None, None), Vec::<String>::new());
         assert!(differences(&recorded, Some(&found(9, 2)), None)[0].contains("source table was made anew"));

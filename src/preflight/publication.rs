@@ -144,8 +144,7 @@ fn published_updates(source: &Source, tables: &[TableName]) -> Vec<Finding> {
 fn shortcomings(source: &Source, wanted: &Wanted, found: &Publication) -> Vec<Finding> {
     let mut findings = Vec::new();
     let name = quote::ident(&found.name);
-    let has = |published: Published| [published.insert, published.update, published.delete, published.truncate];
-    if has(found.published).into_iter().zip(has(wanted.published)).any(|(has, wants)| wants && !has) {
+    if !found.published.has_all_of(wanted.published) {
         let all = create_sql(&found.name, &[], wanted.published);
         let publish = all.split("publish = ").nth(1).and_then(|rest| rest.split(", publish_via").next()).unwrap_or_default();
         let what = format!("the publication `{}` does not publish all of {publish}", found.name);

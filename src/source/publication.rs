@@ -26,6 +26,12 @@ impl Published {
     /// The one for tables whose rows are only added.
     pub const INSERTS: Self = Self { insert: true, update: false, delete: false, truncate: true };
 
+    /// Publishes at least what `other` does.
+    pub fn has_all_of(self, other: Self) -> bool {
+        let each = |published: Self| [published.insert, published.update, published.delete, published.truncate];
+        each(self).into_iter().zip(each(other)).all(|(has, wants)| has || !wants)
+    }
+
     fn list(self) -> String {
         let all = [(self.insert, "insert"), (self.update, "update"), (self.delete, "delete"), (self.truncate, "truncate")];
         all.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect::<Vec<_>>().join(", ")

@@ -3,7 +3,8 @@
 use super::{StoreError, doing};
 use tokio_postgres::Client;
 
-const MIGRATIONS: [&str; 2] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE tablelift.connector (
     name            text PRIMARY KEY,
     source_system   text NOT NULL,
@@ -64,7 +65,9 @@ CREATE TABLE tablelift.barrier (
     log_offset bigint NOT NULL,
     PRIMARY KEY (connector, topic, marker, partition)
 );
-", "ALTER TABLE tablelift.table_state ADD COLUMN structure text;"];
+",
+    "ALTER TABLE tablelift.table_state ADD COLUMN structure text;",
+];
 
 /// `CREATE SCHEMA IF NOT EXISTS` asks for CREATE on the database even where the schema is there. Whoever was given the schema alone
 /// must not need that right, so it is looked for first (under our lock).

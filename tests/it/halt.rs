@@ -158,7 +158,9 @@ both_logs!(values_that_the_stream_does_not_tell, |w| {
     w.settle().await;
     w.both("alter table typed alter v type text using 'n' || v").await;
     w.both("alter table late add column n int default 7").await;
-    w.source.batch("alter table swapped rename v to x; alter table swapped rename w to v; alter table swapped rename x to w").await;
+    w.source
+        .batch("alter table swapped rename v to x; alter table swapped rename w to v; alter table swapped rename x to w")
+        .await;
     w.source.batch("alter table again drop column v, add column v text").await;
     w.source.batch("drop table anew; create table anew (id int primary key, v text); insert into anew values (2, 'b')").await;
     for table in ["typed", "late", "swapped", "again"] {
@@ -172,7 +174,9 @@ both_logs!(values_that_the_stream_does_not_tell, |w| {
     stays_halted(&w, &d, "public.again", "is another one").await;
     stays_halted(&w, &d, "public.anew", "the source table was made anew").await;
     // the person's own word for it
-    w.target.batch("update late set n = 7 where id = 1; update tablelift.table_state set structure = null where target_name = 'late'").await;
+    w.target
+        .batch("update late set n = 7 where id = 1; update tablelift.table_state set structure = null where target_name = 'late'")
+        .await;
     d.hup();
     eventually("a table that was put right goes on", PATIENCE, async || w.table("public.late").await["state"] == "follow").await;
     arrives(&w, "late").await;
@@ -191,6 +195,30 @@ both_logs!(a_target_table_made_anew, |w| {
     w.source.batch("insert into t values (2); insert into u values (2, 'b')").await;
     stays_halted(&w, &d, "public.t", "the target table was made anew").await;
     stays_halted(&w, &d, "public.u", "column `v` of the target is another one").await;
+});
+
+both_logs!(a_publication_that_somebody_alters, |w| {
+    w.both("create table t (id int primary key); create table u (id int primary key)").await;
+    w.connector("[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.u'");
+    for text in ["halt", "again", "fit", "publication"] {
+        w.expect_log(text);
+    }
+    let mut d = Daemon::run(&w);
+    w.settle().await;
+    let publication = w.object_name();
+    w.source
+        .batch(&format!("alter publication {publication} drop table t; insert into t values (1); insert into u values (1)"))
+        .await;
+    stays_halted(&w, &d, "public.t", "the publication did not carry the table").await;
+    arrives(&w, "u").await;
+    d.term();
+    d.exit().await;
+    drop(d);
+    for sql in ["alter publication $ set (publish = 'insert')", "drop publication $"] {
+        w.source.batch(&sql.replace('$', &publication)).await;
+        let out = w.cli("run", &["--endpos", "current"]).await.assert_code(1);
+        assert!(out.stderr.contains("is not in the stream") && out.stderr.contains("hint:"), "{out:#?}");
+    }
 });
 
 both_logs!(an_ignored_new_column, |w| {

@@ -2,10 +2,10 @@
 
 use crate::catalog;
 use crate::change::TableName;
-use crate::mapping::{self, TablePlan};
 use crate::config::Connector;
-use crate::pipeline::{PipelineError, structure};
+use crate::mapping::{self, TablePlan};
 use crate::pipeline::kafka::specs::TableSpec;
+use crate::pipeline::{PipelineError, structure};
 use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
