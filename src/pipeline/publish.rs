@@ -51,7 +51,7 @@ async fn one(
         if made {
             return Err(lapsed(
                 "publication.gone",
-                format!("the publication `{name}`, which was made for this connector, is gone"),
+                &format!("the publication `{name}`, which was made for this connector, is gone"),
             ));
         }
         let sql = publication::create_sql(name, tables, published);
@@ -62,7 +62,7 @@ async fn one(
     let missing: Vec<TableName> = tables.iter().filter(|table| !carried.contains(table)).cloned().collect();
     let surplus: Vec<TableName> = carried.into_iter().filter(|table| !tables.contains(table)).cloned().collect();
     if made && (!found.published.has_all_of(published) || !found.via_root) {
-        return Err(lapsed("publication.operations", format!("the publication `{name}` no longer publishes everything")));
+        return Err(lapsed("publication.operations", &format!("the publication `{name}` no longer publishes everything")));
     }
     let ours = made || (connector.source.publication.is_none() && !found.all_tables);
     if ours {
@@ -86,7 +86,7 @@ async fn one(
 }
 
 /// Somebody else's hand on what we made: nobody knows since when the stream has lacked something.
-fn lapsed(code: &'static str, what: String) -> PipelineError {
+fn lapsed(code: &'static str, what: &str) -> PipelineError {
     let what = format!("{what}: what was committed since is not in the stream");
     let hint = "`tablelift drop` this connector and start a new one, which copies anew";
     PipelineError::Findings(vec![Finding::error(code, "source", what).hint(hint)])
