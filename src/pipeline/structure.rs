@@ -43,7 +43,7 @@ struct Column {
 struct Found {
     oid: u32,
     files: i64,
-    /// A publication of ours carries it.
+    /// Our publication carries it, with all that is to be carried of it.
     published: bool,
     columns: BTreeMap<String, Column>,
     /// Columns without a default: NULL in the rows that were there when they were added.
@@ -209,8 +209,9 @@ fn differences(recorded: &Structure, source: Option<&Found>, target: Option<&Fou
     if source.is_some_and(|found| found.oid != recorded.source) {
         because.push("the source table was made anew since it was copied".to_owned());
     } else if recorded.lapsed || source.is_some_and(|found| !found.published) {
-        because
-            .push("the publication did not carry the table for a while: what was committed then is not in the stream".to_owned());
+        because.push(
+            "the publication did not carry all of the table for a while: what was committed then is not in the stream".to_owned(),
+        );
     } else if let Some(found) = source {
         for (name, was) in &recorded.inputs {
             match found.columns.get(name) {
@@ -277,17 +278,17 @@ async fn look<'a>(
                  JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
                  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name),
                published AS MATERIALIZED (
-                 SELECT DISTINCT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname = ANY ($3::text[]))
+                 SELECT DISTINCT t.schemaname, t.tablename
+                 FROM pg_catalog.pg_publication_tables t JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname
+                 WHERE p.pubinsert AND p.pubtruncate AND (p.pubname = $4::text OR p.pubname = $3::text AND p.pubupdate AND p.pubdelete))
                SELECT f.nspname::text, f.relname::text, f.oid, a.attname::text, a.attnum::integer, a.atttypid, a.atttypmod, f.files,
                  NOT (a.atthasdef OR a.atthasmissing OR a.attidentity <> ''), p.tablename IS NOT NULL
                FROM found f
                JOIN pg_catalog.pg_attribute a ON a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped
                LEFT JOIN published p ON p.schemaname = f.nspname AND p.tablename = f.relname";
-    let publications = [connector.publication(), connector.inserts_publication()];
-    let rows = client
-        .query(sql, &[&schemas, &tables, &&publications[..]])
-        .await
-        .map_err(|source| PipelineError::Query { side, source })?;
+    let (main, inserts) = (connector.publication(), connector.inserts_publication());
+    let rows =
+        client.query(sql, &[&schemas, &tables, &main, &inserts]).await.map_err(|source| PipelineError::Query { side, source })?;
     let mut found: BTreeMap<TableName, Found> = BTreeMap::new();
     for row in &rows {
         let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));

@@ -181,7 +181,7 @@ fn traceless(shape: &SourceShape, leaves: &[Leaf]) -> Option<Finding> {
     let first = leaves.first()?;
     let what = "TRUNCATE, DETACH, DROP and ATTACH of one of its partitions leave no trace in the stream: the target keeps (or lacks) those rows";
     let hint = format!(
-        "DELETE the rows before a partition goes, or copy the table again afterwards (deploy/runbooks/copy-a-table-again.md);          or give each partition, such as `{}`, an entry of its own: then its TRUNCATE is carried",
+        "DELETE the rows before a partition goes, or copy the table again afterwards (deploy/runbooks/copy-a-table-again.md); or give each partition, such as `{}`, an entry of its own: then its TRUNCATE is carried",
         first.name
     );
     Some(Finding::warning("table.partitioned", shape.name.to_string(), what).hint(hint))
