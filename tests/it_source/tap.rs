@@ -55,11 +55,13 @@ impl Tap {
     /// Commits a mark, and reads up to it: the feed as text, without the mark's transaction and keepalives.
     pub async fn told(&self, reader: &mut Reader) -> String {
         self.db().batch("select pg_logical_emit_message(true, 'tablelift', 'here')").await;
-        let (mut out, mut begun) = (String::new(), 0);
+        let (mut out, mut begun, mut marked) = (String::new(), 0, false);
         loop {
             for feed in next(reader).await {
                 match feed {
-                    Feed::Mark => {
+                    Feed::Mark => marked = true,
+                    // the mark's transaction may come in two pieces
+                    Feed::Commit { .. } if marked => {
                         out.truncate(begun);
                         return out.trim_end().to_owned();
                     }
