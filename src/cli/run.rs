@@ -5,7 +5,7 @@ use super::{Exit, File, Place, signal};
 use crate::change::EndLsn;
 use crate::config::Connector;
 use crate::pipeline::kafka::{ApplyLife, CaptureLife};
-use crate::pipeline::{self, End, FirstCopy, Life, Live, PipelineError, RunOptions, Tasks};
+use crate::pipeline::{self, Course, End, FirstCopy, Life, Live, PipelineError, RunOptions, Tasks};
 use crate::source;
 use clap::Args;
 use std::sync::Arc;
@@ -134,40 +134,49 @@ impl Running {
         }
     }
 
+    fn course(&self, stop: watch::Receiver<bool>) -> Course {
+        let (name, board) = (self.connector.name.clone(), Arc::clone(&self.live.board));
+        Course { name, board, stop, reload: self.reload.subscribe() }
+    }
+
     async fn local(&self) -> Result<End, PipelineError> {
         let live = Arc::clone(&self.live);
+        let stop = self.stop.clone();
+        let course = self.course(stop.clone());
         let life = Life {
             connector: Arc::clone(&self.connector),
             options: self.options,
-            stop: self.stop.clone(),
+            stop,
             board: Arc::clone(&self.live.board),
             publish: Arc::new(move |meter| live.counts(meter)),
             apart: Vec::new(),
         };
-        pipeline::run(life, self.reload.subscribe()).await
+        pipeline::run(life, course).await
     }
 
     async fn capture(&self, stop: watch::Receiver<bool>) -> Result<End, PipelineError> {
         let live = Arc::clone(&self.live);
         let board = Arc::clone(&self.live.board);
+        let course = self.course(stop.clone());
         let life = CaptureLife {
             options: self.options,
             stop,
             publish: Arc::new(move |meter| live.captures(meter)),
             ..CaptureLife::new(Arc::clone(&self.connector), board)
         };
-        pipeline::run(life, self.reload.subscribe()).await
+        pipeline::run(life, course).await
     }
 
     async fn apply(&self, stop: watch::Receiver<bool>) -> Result<End, PipelineError> {
         let live = Arc::clone(&self.live);
+        let course = self.course(stop.clone());
         let life = ApplyLife {
             connector: Arc::clone(&self.connector),
             stop,
             board: Arc::clone(&self.live.board),
             publish: Arc::new(move |meter| live.counts(meter)),
         };
-        pipeline::run(life, self.reload.subscribe()).await
+        pipeline::run(life, course).await
     }
 
     /// `--endpos` through Kafka: until the target holds it.

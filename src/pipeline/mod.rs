@@ -33,7 +33,7 @@ pub use observe::{Answer, Observer};
 pub use prepare::{FirstCopy, Prepared, prepare};
 pub use remove::{Removal, plan as plan_removal, remove};
 pub use report::Reporter;
-pub use run::{End, Life, RunOptions, run, stopped};
+pub use run::{Course, End, Life, RunOptions, run, stopped};
 pub use session::open as open_session;
 pub use start_error::PipelineError;
 pub use tasks::Tasks;

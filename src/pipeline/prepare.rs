@@ -2,14 +2,14 @@
 //! crash between any two of its steps is cured by the next.
 
 use super::board::Board;
-use super::{PipelineError, holdup, publish, structure};
+use super::{PipelineError, Tasks, holdup, publish, structure};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
 use crate::finding::Finding;
 use crate::pg::Endpoint;
 use crate::preflight::{self, Compiled};
-use crate::source::{self, Connection, ServerFacts, SlotKind, SlotName, SnapshotUse};
+use crate::source::{self, Connection, Reader, ReaderConfig, ServerFacts, SlotKind, SlotName, SnapshotUse};
 use crate::store::connector::{ConnectorRecord, Made};
 use crate::store::table_state::TableState;
 use crate::store::{self, checkpoint, table_state};
@@ -28,6 +28,26 @@ pub struct Prepared {
     pub compiled: Vec<Compiled>,
     /// What is not wrong enough to stop for.
     pub findings: Vec<Finding>,
+}
+
+impl Prepared {
+    /// Goes into every position.
+    pub fn incarnation(&self) -> u32 {
+        u32::try_from(self.record.incarnation).unwrap_or(1)
+    }
+
+    /// Opens the slot's stream. `budget`: bytes of read buffers that may be on their way.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn open_stream(&self, connector: &Connector, tasks: &Tasks, budget: usize) -> Result<Reader, PipelineError> {
+        let endpoint = connector.source.endpoint.clone();
+        let (slot, publications) = (self.slot.clone(), self.publications.clone());
+        let mut config = ReaderConfig::new(endpoint, connector.object_name(), slot, publications);
+        (config.incarnation, config.budget) = (self.incarnation(), budget);
+        let spawn = tasks.clone();
+        Ok(Reader::start(config, &move |task| spawn.start(task)).await?)
+    }
 }
 
 /// Whether tables that are new get a first copy.
@@ -254,8 +274,7 @@ async fn ensure_slot(
     let checkpoint = checkpoint::read(target, &connector.name).await?.into_iter().find(|found| found.topic == checkpoint::LOCAL);
     let end = checkpoint.and_then(|found| found.end_lsn);
     let confirmed = slot_at(connector, (source, target), prepared, end, board).await?;
-    let incarnation = u32::try_from(prepared.record.incarnation).unwrap_or(1);
-    checkpoint::start(target, &connector.name, incarnation, confirmed).await?;
+    checkpoint::start(target, &connector.name, prepared.incarnation(), confirmed).await?;
     Ok(())
 }
 

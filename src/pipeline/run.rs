@@ -14,7 +14,7 @@ use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
 use crate::fate::Fate;
 use crate::mapping::TablePlan;
-use crate::source::{self, Feedback, Reader, ReaderConfig, SourceError};
+use crate::source::{self, Feedback, Reader, SourceError};
 use crate::store::table_state::TableState;
 use crate::store::{checkpoint, table_state};
 use crate::target::{Session, origin};
@@ -94,7 +94,7 @@ impl Life {
             () = stopped(&mut self.stop) => return Ok(End::Stopped),
         };
         prepared.findings.iter().for_each(|finding| tracing::info!("{finding}"));
-        let reader = match self.open_stream(&tasks, &prepared).await {
+        let reader = match prepared.open_stream(&connector, &tasks, READ_BUDGET).await {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
             other => other?,
         };
@@ -107,16 +107,6 @@ impl Life {
         self.follow(&tasks, setup, reader, source, (target, at_target), taken.epoch).await
     }
 
-    async fn open_stream(&self, tasks: &Tasks, prepared: &Prepared) -> Result<Reader, PipelineError> {
-        let endpoint = self.connector.source.endpoint.clone();
-        let mut config =
-            ReaderConfig::new(endpoint, self.connector.object_name(), prepared.slot.clone(), prepared.publications.clone());
-        config.incarnation = incarnation(prepared);
-        config.budget = READ_BUDGET;
-        let spawn = tasks.clone();
-        Ok(Reader::start(config, &move |task| spawn.start(task)).await?)
-    }
-
     /// Plans and gates from what is durable.
     async fn set_up(
         &self,
@@ -126,7 +116,7 @@ impl Life {
         reader: &Reader,
         taken: &checkpoint::Checkpoint,
     ) -> Result<Setup, PipelineError> {
-        let incarnation = incarnation(&prepared);
+        let incarnation = prepared.incarnation();
         let end = taken.end_lsn.unwrap_or_default();
         let at = taken.position.unwrap_or(Position::start_of(incarnation, CommitLsn(end.0)));
         let next = Position::start_of(incarnation, CommitLsn(Lsn(at.commit.0.0 + 1)));
@@ -339,10 +329,6 @@ enum Step {
     Tick,
 }
 
-fn incarnation(prepared: &Prepared) -> u32 {
-    u32::try_from(prepared.record.incarnation).unwrap_or(1)
-}
-
 /// Ends when a stop is asked for.
 pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
@@ -446,12 +432,14 @@ pub trait Lives {
 
     /// The connector file was read anew.
     fn renew(&mut self, connector: Arc<Connector>);
+}
 
-    fn name(&self) -> &str;
-
-    fn board(&self) -> Arc<Board>;
-
-    fn stop(&self) -> watch::Receiver<bool>;
+/// What stays the same from life to life.
+pub struct Course {
+    pub name: String,
+    pub board: Arc<Board>,
+    pub stop: watch::Receiver<bool>,
+    pub reload: broadcast::Receiver<Arc<Connector>>,
 }
 
 impl Lives for Life {
@@ -463,28 +451,16 @@ impl Lives for Life {
         self.connector = connector;
         self.apart.clear();
     }
-
-    fn name(&self) -> &str {
-        &self.connector.name
-    }
-
-    fn board(&self) -> Arc<Board> {
-        Arc::clone(&self.board)
-    }
-
-    fn stop(&self) -> watch::Receiver<bool> {
-        self.stop.clone()
-    }
 }
 
 /// Lives after lives, until one ends for good.
 ///
 /// # Errors
 /// What cannot be tried again.
-pub async fn run(lives: impl Lives + Send + 'static, reload: broadcast::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
+pub async fn run(lives: impl Lives + Send + 'static, course: Course) -> Result<End, PipelineError> {
     // a task of its own: the halves run side by side, and on the runtime's threads, where the sessions are that they wait for
     let mut task = JoinSet::new();
-    task.spawn(live_on(lives, reload));
+    task.spawn(live_on(lives, course));
     match task.join_next().await {
         Some(Ok(ended)) => ended,
         Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -497,8 +473,9 @@ fn renewed(lives: &mut impl Lives, connector: Arc<Connector>) {
     lives.renew(connector);
 }
 
-async fn live_on(mut lives: impl Lives, mut reload: broadcast::Receiver<Arc<Connector>>) -> Result<End, PipelineError> {
-    let (mut retry, board, mut stop) = (Retry::default(), lives.board(), lives.stop());
+async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineError> {
+    let Course { name, board, mut stop, mut reload } = course;
+    let mut retry = Retry::default();
     loop {
         let begun = Instant::now();
         let ended = tokio::select! {
@@ -513,7 +490,7 @@ async fn live_on(mut lives: impl Lives, mut reload: broadcast::Receiver<Arc<Conn
             Ok(End::Again) => {}
             Ok(end) => return Ok(end),
             Err(error) if error.fate() == Fate::Retry => {
-                crate::telemetry::retried(lives.name(), error.reason());
+                crate::telemetry::retried(&name, error.reason());
                 tokio::select! {
                     stopped = retry.pause(&error, begun, &board, &mut stop) => if stopped {
                         return Ok(End::Stopped);

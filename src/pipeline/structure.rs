@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 const EVERY: Duration = Duration::from_secs(10);
+
 /// What a table's rows hang on, as it was when the table was taken on.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Structure {
@@ -138,7 +139,8 @@ fn late_columns(recorded: &Structure, plan: &TablePlan, from: &Found, into: &Fou
     .collect()
 }
 
-/// Target tables whose structure, or whose source table's, is not the recorded one, each with its source table and the reasons. `source` `None`: only the target is looked at.
+/// Target tables whose structure, or whose source table's, is not the recorded one, each with its source table and the
+/// reasons. `source` `None`: only the target is looked at.
 ///
 /// # Errors
 /// A database could not be asked.

@@ -23,7 +23,7 @@ use crate::pipeline::prepare::{self, FirstCopy, Prepared, prepare};
 use crate::pipeline::run::{End, Lives, RunOptions, stands_by, stopped};
 use crate::pipeline::{PipelineError, Tasks, session, structure};
 use crate::preflight::Compiled;
-use crate::source::{self, Reader, ReaderConfig, SlotName, SourceError};
+use crate::source::{self, Reader, SlotName, SourceError};
 use crate::store;
 use crate::store::table_state::Halted;
 use crate::telemetry::Meter;
@@ -124,15 +124,15 @@ impl CaptureLife {
             found = self.look(&source) => found?,
             () = stopped(&mut stop) => return Ok(End::Stopped),
         };
-        let reader = match open_stream(&connector, &tasks, &found.prepared).await {
+        let reader = match found.prepared.open_stream(&connector, &tasks, READ_BUDGET).await {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
             other => other?,
         };
         let (producer, control) = found.announce(&connector).await?;
         let Found { prepared, specs, record, .. } = found;
-        let database = prepared.record.source_database.clone();
+        let (incarnation, database) = (prepared.incarnation(), prepared.record.source_database.clone());
         let plans = Arc::new(prepared.compiled.into_iter().filter_map(|one| one.plan.ok()).collect::<Vec<_>>());
-        let setup = Setup { specs, plans, record, database, incarnation: incarnation(&prepared.record) };
+        let setup = Setup { specs, plans, record, database, incarnation };
         self.follow(tasks, setup, reader, producer, control).await
     }
 
@@ -204,7 +204,7 @@ impl CaptureLife {
         let (outlived, old) = if prepared.first { (old, None) } else { (None, old) };
         let end = old.as_ref().map(SlotRecord::end);
         let confirmed = prepare::slot_at(&self.connector, (source, target), prepared, end, &self.board).await?;
-        let incarnation = incarnation(&prepared.record);
+        let incarnation = prepared.incarnation();
         let fresh = SlotRecord {
             connector: self.connector.name.clone(),
             source_system: prepared.facts.system_id.clone(),
@@ -424,10 +424,6 @@ fn copy(
     copies
 }
 
-fn incarnation(record: &store::connector::ConnectorRecord) -> u32 {
-    u32::try_from(record.incarnation).unwrap_or(1)
-}
-
 fn read_record(value: &[u8]) -> Result<SlotRecord, PipelineError> {
     serde_json::from_slice(value).map_err(|_| damaged())
 }
@@ -445,16 +441,6 @@ fn owned(kafka: &Kafka, other: &str) -> PipelineError {
     PipelineError::Findings(vec![finding.config("[log]\ntopic_prefix = \"...\"")])
 }
 
-async fn open_stream(connector: &Connector, tasks: &Tasks, prepared: &Prepared) -> Result<Reader, PipelineError> {
-    let endpoint = connector.source.endpoint.clone();
-    let slot: SlotName = prepared.slot.clone();
-    let mut config = ReaderConfig::new(endpoint, connector.object_name(), slot, prepared.publications.clone());
-    config.incarnation = incarnation(&prepared.record);
-    config.budget = READ_BUDGET;
-    let spawn = tasks.clone();
-    Ok(Reader::start(config, &move |task| spawn.start(task)).await?)
-}
-
 impl Lives for CaptureLife {
     async fn live(&mut self) -> Result<End, PipelineError> {
         self.run().await
@@ -463,17 +449,5 @@ impl Lives for CaptureLife {
     fn renew(&mut self, connector: Arc<Connector>) {
         self.connector = connector;
         self.refused.clear();
-    }
-
-    fn name(&self) -> &str {
-        &self.connector.name
-    }
-
-    fn board(&self) -> Arc<Board> {
-        Arc::clone(&self.board)
-    }
-
-    fn stop(&self) -> watch::Receiver<bool> {
-        self.stop.clone()
     }
 }

@@ -192,16 +192,4 @@ impl Lives for ApplyLife {
     fn renew(&mut self, connector: Arc<Connector>) {
         self.connector = connector;
     }
-
-    fn name(&self) -> &str {
-        &self.connector.name
-    }
-
-    fn board(&self) -> Arc<Board> {
-        Arc::clone(&self.board)
-    }
-
-    fn stop(&self) -> watch::Receiver<bool> {
-        self.stop.clone()
-    }
 }
