@@ -33,10 +33,11 @@ const ROOMS: &[Room] = &[
     pure("fate", &[]),
     pure("finding", &[]),
     pure("change", &[]),
+    pure("chunk", &[]),
     pure("mapping", &["change"]),
     room("config", &["change", "mapping"]),
     room("pg", &["change"]),
-    room("catalog", &["change", "mapping", "pg"]),
+    room("catalog", &["change", "chunk", "mapping", "pg"]),
     room("source", &["change", "pg", "store"]),
     pure("event", &["change"]),
     // `config`: the brokers and their settings are one value, made there.
@@ -44,7 +45,7 @@ const ROOMS: &[Room] = &[
     room("apply", &["change", "event", "mapping", "log", "target", "letters"]),
     room("target", &["change", "pg", "store", "mapping"]),
     room("letters", &["event", "log"]),
-    room("store", &["change", "pg"]),
+    room("store", &["change", "chunk", "pg"]),
     // `event`: the names of topics. `source`: the right to replicate is tried by a replication connection, and a slot's facts are its.
     room("preflight", &["change", "catalog", "config", "event", "mapping", "pg", "log", "source", "store"]),
     room("verify", &["change", "mapping", "pg", "store"]),

@@ -1,12 +1,12 @@
 //! A batch into the open target transaction: sets first, the ladder where sets fail.
 
 use super::reduce::{Sets, reduce};
-use super::{ApplyError, Halt, Item, ladder};
+use super::{ApplyError, Base, Halt, Item, ladder};
 use crate::change::{Op, Row};
 use crate::fate::Fate;
 use crate::mapping::{Binding, Statement, TablePlan};
 use crate::pg::quote;
-use crate::target::{Rows, Session, TargetError};
+use crate::target::{Rows, Session, SourceKey, TargetError};
 use std::sync::Arc;
 
 /// From so many new rows on, COPY is cheaper than an array statement.
@@ -16,6 +16,16 @@ const COPY_FROM_ROWS: usize = 100;
 #[derive(Debug, Default)]
 pub struct Applied {
     pub halts: Vec<Halt>,
+    /// Rows that are to be read again: what came of them lacks what it builds on.
+    pub rereads: Vec<Reread>,
+}
+
+/// A row that is to be read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reread {
+    /// The plan's number.
+    pub plan: usize,
+    pub key: SourceKey,
 }
 
 /// Applies batches by the plans.
@@ -23,6 +33,8 @@ pub struct Applier {
     pub plans: Arc<Vec<TablePlan>>,
     /// Triggers and foreign keys of the target fire: then tables are not independent of each other within a batch.
     pub triggers_fire: bool,
+    /// Several writers, each with its share of the changes: a row in the way may be another's, and on its way.
+    pub shared: bool,
     /// The target has something that is deferred to COMMIT, and may refuse there: `apply` checks it before.
     pub deferred: bool,
 }
@@ -65,25 +77,35 @@ impl Applier {
             return Ok(());
         }
         let Some(sets) = self.reduced(items) else {
-            applied.halts.extend(ladder::one_by_one(session, &self.plans, items).await?);
-            return Ok(());
+            return self.one_by_one(session, items, applied).await;
         };
         session.ahead("SAVEPOINT tablelift_sets");
-        let mut outcome = self.write(session, &sets, false).await;
+        // what is missing while rows are still to be read, the copy brings
+        let left = |number: usize| items.iter().filter(|item| item.plan == number).all(|item| item.base == Base::Partial);
+        let mut rereads = Vec::new();
+        let mut outcome = self.write(session, &sets, false, &mut rereads).await;
         if matches!(&outcome, Err(error) if error.is_unique_conflict()) && self.rewritable(&sets) {
             // values of a secondary key changed hands, perhaps under a deferrable constraint: all out, then all in
             session.frame("ROLLBACK TO SAVEPOINT tablelift_sets").await?;
-            outcome = self.write(session, &sets, true).await;
+            rereads.clear();
+            outcome = self.write(session, &sets, true, &mut rereads).await;
         }
         match outcome {
-            Ok(()) => {}
+            Ok(()) => applied.rereads.extend(rereads.into_iter().filter(|reread| !left(reread.plan))),
             Err(error) if error.fate() == Fate::Retry => return Err(error.into()),
             Err(_) => {
                 session.frame("ROLLBACK TO SAVEPOINT tablelift_sets").await?;
-                applied.halts.extend(ladder::one_by_one(session, &self.plans, items).await?);
+                self.one_by_one(session, items, applied).await?;
             }
         }
         session.ahead("RELEASE SAVEPOINT tablelift_sets");
+        Ok(())
+    }
+
+    async fn one_by_one(&self, session: &mut Session, items: &[&Item], applied: &mut Applied) -> Result<(), ApplyError> {
+        let done = ladder::one_by_one(session, &self.plans, items, self.shared).await?;
+        applied.halts.extend(done.halts);
+        applied.rereads.extend(done.rereads);
         Ok(())
     }
 
@@ -106,7 +128,13 @@ impl Applier {
         reduced.collect()
     }
 
-    async fn write(&self, session: &mut Session, sets: &[(usize, Arc<Binding>, Sets)], rewrite: bool) -> Result<(), TargetError> {
+    async fn write(
+        &self,
+        session: &mut Session,
+        sets: &[(usize, Arc<Binding>, Sets)],
+        rewrite: bool,
+        rereads: &mut Vec<Reread>,
+    ) -> Result<(), TargetError> {
         for (number, binding, sets) in sets {
             let plan = &self.plans[*number];
             let mut write = Writer { session: &mut *session, number: *number, plan, binding };
@@ -116,7 +144,8 @@ impl Applier {
                 write.rows(&Statement::Delete, &sets.inserts).await?;
             }
             for (missing, rows) in &sets.updates {
-                write.rows(&Statement::Update(missing.clone()), rows).await?;
+                let lacking = write.rows(&Statement::Update(missing.clone()), rows).await?;
+                rereads.extend(lacking.into_iter().map(|key| Reread { plan: *number, key }));
             }
             let renewed = if rewrite { Statement::Insert } else { Statement::Upsert };
             write.rows(&renewed, &sets.upserts).await?;
@@ -185,9 +214,9 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    async fn rows(&mut self, statement: &Statement, rows: &[Row]) -> Result<(), TargetError> {
+    async fn rows(&mut self, statement: &Statement, rows: &[Row]) -> Result<Vec<SourceKey>, TargetError> {
         if rows.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let carried = self.plan.carried(statement);
         let mut out = Rows::new(carried.len());

@@ -1,11 +1,11 @@
 //! One by one, in source order: what the set path could not do. The source went through exactly these states.
 
 use super::reduce::{missing, same_key};
-use super::{Halt, Item};
+use super::{Applied, Base, Halt, Item, Reread};
 use crate::change::{Cell, Op, Row};
 use crate::fate::Fate;
-use crate::mapping::{Binding, Kind, Statement, TablePlan};
-use crate::target::{Rows, Session, TargetError};
+use crate::mapping::{Binding, Kind, Partial, Statement, TablePlan};
+use crate::target::{Rows, Session, SourceKey, TargetError};
 
 /// The whole batch could not be applied; its transaction is to be rolled back.
 #[derive(Debug, thiserror::Error)]
@@ -28,37 +28,57 @@ impl ApplyError {
 /// Changes under one savepoint; after a failure those before the failed one are done again.
 const RUN: usize = 64;
 
-/// Applies changes of any plans in their order. Tables that fail are halted and passed over from there on.
-pub(super) async fn one_by_one(session: &mut Session, plans: &[TablePlan], items: &[&Item]) -> Result<Vec<Halt>, ApplyError> {
-    let mut halts: Vec<Halt> = Vec::new();
+/// Applies changes of any plans in their order. Tables that fail are halted and passed over from there on; what lacks what it builds on
+/// is passed over, and its row is to be read again.
+///
+/// `shared`: other writers bring other rows meanwhile.
+pub(super) async fn one_by_one(
+    session: &mut Session,
+    plans: &[TablePlan],
+    items: &[&Item],
+    shared: bool,
+) -> Result<Applied, ApplyError> {
+    let Applied { mut halts, mut rereads } = Applied::default();
     let mut at = 0;
     while at < items.len() {
         let end = (at + RUN).min(items.len());
         session.frame("SAVEPOINT tablelift_run").await?;
-        let failed = run(session, plans, &items[at..end], &halts).await?;
-        let Some((nth, halt)) = failed else {
+        let done = run(session, plans, &items[at..end], &halts).await?;
+        let Some((nth, halt)) = done.failed else {
             session.frame("RELEASE SAVEPOINT tablelift_run").await?;
+            rereads.extend(done.rereads);
             at = end;
             continue;
         };
         session.frame("ROLLBACK TO SAVEPOINT tablelift_run").await?;
-        if run(session, plans, &items[at..at + nth], &halts).await?.is_some() {
+        let again = run(session, plans, &items[at..at + nth], &halts).await?;
+        if again.failed.is_some() {
             return Err(ApplyError::Moved);
         }
+        rereads.extend(again.rereads);
         session.frame("RELEASE SAVEPOINT tablelift_run").await?;
-        halts.push(halt);
+        let item = items[at + nth];
+        // a row in its way, or a parent that is missing, may be of another moment: then all of them are on their way
+        let passes = halt.may_pass && (shared || item.base > Base::Exact);
+        match keys(item, &plans[item.plan]).filter(|_| passes) {
+            Some(keys) => rereads.extend(keys.into_iter().map(|key| Reread { plan: item.plan, key })),
+            None => halts.push(halt),
+        }
         at += nth + 1;
     }
-    Ok(halts)
+    Ok(Applied { halts, rereads })
 }
 
-/// Runs changes until one is refused: its number, and the halt that follows.
-async fn run(
-    session: &mut Session,
-    plans: &[TablePlan],
-    items: &[&Item],
-    halts: &[Halt],
-) -> Result<Option<(usize, Halt)>, TargetError> {
+#[derive(Default)]
+struct Run {
+    /// The number of the change that was refused, and the halt that follows.
+    failed: Option<(usize, Halt)>,
+    rereads: Vec<Reread>,
+}
+
+/// Runs changes until one is refused.
+async fn run(session: &mut Session, plans: &[TablePlan], items: &[&Item], halts: &[Halt]) -> Result<Run, TargetError> {
+    let mut run = Run::default();
     for (nth, item) in items.iter().enumerate() {
         if halts.iter().any(|halt| halt.plan == item.plan) {
             continue;
@@ -71,23 +91,32 @@ async fn run(
                 Halt::not_only_inserted(item.plan, position)
             }
             Ok(binding) => match one(session, item, plan, binding).await {
-                Ok(()) => continue,
+                Ok(missing) => {
+                    run.rereads.extend(missing.into_iter().map(|key| Reread { plan: item.plan, key }));
+                    continue;
+                }
                 Err(error) if error.fate() == Fate::Retry => return Err(error),
                 Err(error) => Halt::refused(item.plan, plan, position, &error),
             },
         };
-        return Ok(Some((nth, halt)));
+        run.failed = Some((nth, halt));
+        return Ok(run);
     }
-    Ok(None)
+    Ok(run)
 }
 
-async fn one(session: &mut Session, item: &Item, plan: &TablePlan, binding: &Binding) -> Result<(), TargetError> {
+/// Gives the key of what is to be read again instead.
+async fn one(session: &mut Session, item: &Item, plan: &TablePlan, binding: &Binding) -> Result<Option<SourceKey>, TargetError> {
     let (old, new) = (item.change.before.row(), item.change.after.as_ref());
     let base = || TargetError::MissingBase { table: plan.target.clone() };
     let mut send = Sender { session, number: item.plan, plan, binding };
     match (plan.kind, item.change.op) {
-        (_, Op::Truncate) => Ok(()),
-        (Kind::Keyed, Op::Read | Op::Insert) => send.whole(&Statement::Upsert, new.ok_or_else(base)?).await,
+        (_, Op::Truncate) => Ok(None),
+        (Kind::Keyed, Op::Read | Op::Insert) => {
+            let new = new.ok_or_else(base)?;
+            // a key change under a filter of the publication comes as an insert, and may lack what did not change
+            if missing(plan, binding, new).is_empty() { send.whole(&Statement::Upsert, new).await } else { send.key(new) }
+        }
         (_, Op::Read | Op::Insert) => send.whole(&Statement::Insert, new.ok_or_else(base)?).await,
         (Kind::Keyed, Op::Delete) => send.part(&Statement::Delete, old.ok_or_else(base)?).await,
         (Kind::Keyed, Op::Update) => {
@@ -98,9 +127,18 @@ async fn one(session: &mut Session, item: &Item, plan: &TablePlan, binding: &Bin
                     send.part(&Statement::Delete, old).await?;
                     send.whole(&Statement::Upsert, new).await
                 }
+                // the target's row may be of another moment, and would be carried over with what it has
+                Some(old) if item.base > Base::Exact || !supplied(plan, &gone) => {
+                    send.part(&Statement::Delete, old).await?;
+                    send.key(new)
+                }
                 Some(old) => send.relocate(gone, old, new).await,
                 None if gone.is_empty() => send.whole(&Statement::Upsert, new).await,
-                None => send.part(&Statement::Update(gone), new).await,
+                None if plan.sql(&Statement::Update(gone.clone())).is_err() => send.key(new),
+                None => {
+                    let missing = send.part(&Statement::Update(gone), new).await?;
+                    Ok(missing.filter(|_| item.base < Base::Partial))
+                }
             }
         }
         (_, Op::Delete) => send.whole(&Statement::DeleteOne, old.ok_or_else(base)?).await,
@@ -109,6 +147,11 @@ async fn one(session: &mut Session, item: &Item, plan: &TablePlan, binding: &Bin
             send.whole(&Statement::Insert, new.ok_or_else(base)?).await
         }
     }
+}
+
+/// Whether a row that moves finds in the target what the stream leaves out.
+fn supplied(plan: &TablePlan, gone: &Partial) -> bool {
+    plan.sql(&Statement::Move(gone.clone())).is_ok()
 }
 
 /// One row's statements.
@@ -121,7 +164,7 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     /// A statement that needs every input of the row.
-    async fn whole(&mut self, statement: &Statement, row: &Row) -> Result<(), TargetError> {
+    async fn whole(&mut self, statement: &Statement, row: &Row) -> Result<Option<SourceKey>, TargetError> {
         if let Some(&input) = missing(self.plan, self.binding, row).first() {
             let source = crate::mapping::NotSupplied { column: self.plan.inputs[input].name.clone() };
             return Err(TargetError::NotSupplied { table: self.plan.target.clone(), source });
@@ -130,16 +173,16 @@ impl Sender<'_> {
     }
 
     /// A statement over the inputs that it carries.
-    async fn part(&mut self, statement: &Statement, row: &Row) -> Result<(), TargetError> {
+    async fn part(&mut self, statement: &Statement, row: &Row) -> Result<Option<SourceKey>, TargetError> {
         let carried = self.plan.carried(statement);
         let mut cells = Vec::new();
         self.binding.cells(row, &mut cells);
         let mut rows = Rows::new(carried.len());
         rows.push(carried.iter().map(|&input| cells[input]));
-        self.session.run(self.number, self.plan, statement, &rows).await
+        Ok(self.session.run(self.number, self.plan, statement, &rows).await?.pop())
     }
 
-    async fn relocate(&mut self, gone: Vec<usize>, old: &Row, new: &Row) -> Result<(), TargetError> {
+    async fn relocate(&mut self, gone: Partial, old: &Row, new: &Row) -> Result<Option<SourceKey>, TargetError> {
         let statement = Statement::Move(gone);
         let carried = self.plan.carried(&statement);
         let (mut before, mut after): (Vec<Cell<'_>>, Vec<Cell<'_>>) = (Vec::new(), Vec::new());
@@ -147,6 +190,35 @@ impl Sender<'_> {
         self.binding.cells(new, &mut after);
         let mut rows = Rows::new(carried.len() + self.plan.key.len());
         rows.push(carried.iter().map(|&input| after[input]).chain(self.plan.key.iter().map(|&input| before[input])));
-        self.session.run(self.number, self.plan, &statement, &rows).await
+        Ok(self.session.run(self.number, self.plan, &statement, &rows).await?.pop())
     }
+
+    /// The row's key, to be read again. One that is no UTF-8 cannot be asked for.
+    fn key(&self, row: &Row) -> Result<Option<SourceKey>, TargetError> {
+        let lacking = || TargetError::MissingBase { table: self.plan.target.clone() };
+        key(self.plan, self.binding, row).map(Some).ok_or_else(lacking)
+    }
+}
+
+fn key(plan: &TablePlan, binding: &Binding, row: &Row) -> Option<SourceKey> {
+    let text = |&input: &usize| match row.cell(binding.column(input)) {
+        Some(Cell::Text(text)) => std::str::from_utf8(text).ok().map(str::to_owned),
+        _ => None,
+    };
+    plan.key.iter().map(text).collect()
+}
+
+/// The keys that a change touches; `None`: they cannot be told.
+fn keys(item: &Item, plan: &TablePlan) -> Option<Vec<SourceKey>> {
+    let binding = item.binding.as_ref().ok()?;
+    if plan.kind != Kind::Keyed {
+        return None;
+    }
+    let old = item
+        .change
+        .before
+        .row()
+        .filter(|old| item.change.after.as_ref().is_none_or(|new| same_key(plan, binding, old, new) == Some(false)));
+    let rows = old.into_iter().chain(item.change.after.as_ref());
+    rows.map(|row| key(plan, binding, row)).collect()
 }

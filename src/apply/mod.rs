@@ -11,7 +11,7 @@ mod ladder;
 mod reduce;
 mod route;
 
-pub use applier::{Applied, Applier};
+pub use applier::{Applied, Applier, Reread};
 pub use halt::Halt;
 pub use ladder::ApplyError;
-pub use route::{Item, Routes};
+pub use route::{Base, Copying, Item, Routes};

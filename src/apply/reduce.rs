@@ -3,7 +3,7 @@
 //! What cannot be told from the text of keys and rows (unsafe keys, an insert with unchanged values, two shapes of one table)
 //! is not reduced: its changes go one by one.
 
-use super::Item;
+use super::{Base, Item};
 use crate::change::{Cell, Op, Row};
 use crate::mapping::{Binding, KeyText, Kind, Partial, TablePlan};
 use hashbrown::HashMap;
@@ -30,6 +30,9 @@ enum Slot {
 type Key<'a> = Cow<'a, [u8]>;
 
 /// Reduces one plan's changes; `None`: they must go one by one.
+///
+/// Where rows may be of a later moment, inserts may meet theirs. While some are still to be read, an update leaves alone what is missing: the
+/// copy will bring it, and by the fast way if nothing stands in it.
 pub(super) fn reduce(plan: &TablePlan, binding: &Binding, items: &[&Item]) -> Option<Sets> {
     if plan.kind != Kind::Keyed {
         return inserts_only(items);
@@ -38,11 +41,13 @@ pub(super) fn reduce(plan: &TablePlan, binding: &Binding, items: &[&Item]) -> Op
         return None;
     }
     let mut slots: HashMap<Key<'_>, Slot> = HashMap::with_capacity(items.len());
+    let known = if items.iter().any(|item| item.base > Base::Exact) { Known::Unknown } else { Known::New };
+    let leave = items.iter().all(|item| item.base == Base::Partial) && plan.filter.is_none() && plan.key_text == KeyText::Exact;
     for item in items {
         let (old, new) = (item.change.before.row(), item.change.after.as_ref());
         match (item.change.op, new) {
-            (Op::Read | Op::Insert, Some(row)) => insert(plan, binding, &mut slots, row)?,
-            (Op::Update, Some(row)) => update(plan, binding, &mut slots, old, row)?,
+            (Op::Read | Op::Insert, Some(row)) => insert(plan, binding, &mut slots, row, known)?,
+            (Op::Update, Some(row)) => update(plan, binding, &mut slots, (old, row), known, leave)?,
             (Op::Delete, _) => {
                 let old = old?;
                 slots.insert(key(plan, binding, old)?, Slot::Delete(old.clone()));
@@ -50,7 +55,20 @@ pub(super) fn reduce(plan: &TablePlan, binding: &Binding, items: &[&Item]) -> Op
             _ => return None,
         }
     }
-    Some(sets(plan, binding, slots))
+    Some(sets(plan, binding, slots, leave))
+}
+
+/// What a row that the stream brings first in a batch is to the target.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    New,
+    Unknown,
+}
+
+impl Known {
+    fn slot(self, row: Row) -> Slot {
+        if self == Known::New { Slot::Insert(row) } else { Slot::Upsert(row) }
+    }
 }
 
 /// Without a key, only pure insertion has no order.
@@ -62,12 +80,12 @@ fn inserts_only(items: &[&Item]) -> Option<Sets> {
     Some(Sets { inserts: rows.collect::<Option<Vec<Row>>>()?, ..Sets::default() })
 }
 
-fn insert<'a>(plan: &TablePlan, binding: &Binding, slots: &mut HashMap<Key<'a>, Slot>, row: &'a Row) -> Option<()> {
+fn insert<'a>(plan: &TablePlan, binding: &Binding, slots: &mut HashMap<Key<'a>, Slot>, row: &'a Row, known: Known) -> Option<()> {
     if !missing(plan, binding, row).is_empty() {
         return None;
     }
     let key = key(plan, binding, row)?;
-    let slot = if slots.contains_key(&key) { Slot::Upsert(row.clone()) } else { Slot::Insert(row.clone()) };
+    let slot = if slots.contains_key(&key) { Slot::Upsert(row.clone()) } else { known.slot(row.clone()) };
     slots.insert(key, slot);
     Some(())
 }
@@ -76,8 +94,9 @@ fn update<'a>(
     plan: &TablePlan,
     binding: &Binding,
     slots: &mut HashMap<Key<'a>, Slot>,
-    old: Option<&'a Row>,
-    new: &'a Row,
+    (old, new): (Option<&'a Row>, &'a Row),
+    known: Known,
+    leave: bool,
 ) -> Option<()> {
     let whole = missing(plan, binding, new).is_empty();
     let new_key = key(plan, binding, new)?;
@@ -89,13 +108,15 @@ fn update<'a>(
             (false, Some(Slot::Insert(base) | Slot::Upsert(base))) => new.filled_from(&base),
             _ => return None,
         };
-        let slot = if slots.contains_key(&new_key) { Slot::Upsert(row) } else { Slot::Insert(row) };
+        let slot = if slots.contains_key(&new_key) { Slot::Upsert(row) } else { known.slot(row) };
         slots.insert(new_key, slot);
         return Some(());
     }
     let slot = match slots.get(&new_key) {
         Some(Slot::Insert(base)) => Slot::Insert(new.filled_from(base)),
         Some(Slot::Upsert(base)) => Slot::Upsert(new.filled_from(base)),
+        None if whole && leave => Slot::Update(new.clone()),
+        Some(Slot::Update(_)) if whole && leave => Slot::Update(new.clone()),
         _ if whole => Slot::Upsert(new.clone()),
         Some(Slot::Update(base)) => Slot::Update(new.filled_from(base)),
         None => Slot::Update(new.clone()),
@@ -106,7 +127,7 @@ fn update<'a>(
     Some(())
 }
 
-fn sets(plan: &TablePlan, binding: &Binding, slots: HashMap<Key<'_>, Slot>) -> Sets {
+fn sets(plan: &TablePlan, binding: &Binding, slots: HashMap<Key<'_>, Slot>, leave: bool) -> Sets {
     let mut order: Vec<(SortKey<'_>, Slot)> = Vec::with_capacity(slots.len());
     let integer = plan.inputs[plan.key[0]].integer;
     let mut keys: Vec<(Key<'_>, Slot)> = slots.into_iter().collect();
@@ -122,7 +143,7 @@ fn sets(plan: &TablePlan, binding: &Binding, slots: HashMap<Key<'_>, Slot>) -> S
             Slot::Upsert(row) => out.upserts.push(row),
             Slot::Delete(row) => out.deletes.push(row),
             Slot::Update(row) => match missing(plan, binding, &row) {
-                none if none.is_empty() => out.upserts.push(row),
+                none if none.is_empty() && !leave => out.upserts.push(row),
                 some => out.updates.entry(some).or_default().push(row),
             },
         }

@@ -23,17 +23,19 @@ pub struct Blocker {
     pub holder: Holder,
     /// `None`: the role may not see it.
     pub age: Option<Duration>,
+    /// It has committed, and waits for a synchronous standby.
+    pub waits_for_standby: bool,
 }
 
 /// `pg_locks` shows every xid to everyone; when the transaction began only to those who may see the session.
 const BLOCKERS: &str = "
     SELECT l.transactionid::text, l.pid, nullif(a.application_name, ''), NULL::text, NULL::text,
-           extract(epoch FROM clock_timestamp() - a.xact_start)::float8
+           extract(epoch FROM clock_timestamp() - a.xact_start)::float8, coalesce(a.wait_event = 'SyncRep', false)
       FROM pg_locks l
       LEFT JOIN pg_stat_activity a ON a.pid = l.pid
      WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid <> pg_backend_pid()
     UNION ALL
-    SELECT transaction::text, NULL, NULL, gid, database::text, extract(epoch FROM clock_timestamp() - prepared)::float8
+    SELECT transaction::text, NULL, NULL, gid, database::text, extract(epoch FROM clock_timestamp() - prepared)::float8, false
       FROM pg_prepared_xacts
      ORDER BY 6 DESC NULLS FIRST";
 
@@ -50,7 +52,7 @@ pub async fn blockers(client: &impl GenericClient) -> Result<Vec<Blocker>, Catal
         };
         let age: Option<f64> = row.try_get(5)?;
         let age = age.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
-        blockers.push(Blocker { xid: row.try_get(0)?, holder, age });
+        blockers.push(Blocker { xid: row.try_get(0)?, holder, age, waits_for_standby: row.try_get(6)? });
     }
     Ok(blockers)
 }

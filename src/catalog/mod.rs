@@ -27,7 +27,7 @@ pub use estimate::row_estimates;
 pub use inheritance::heirs;
 pub use inventory::{Inventory, Sequence, inventory};
 pub use lock::{LockHolder, backend_pid, lock_holders};
-pub use partition::{Leaf, leaves};
+pub use partition::{Leaf, leaves, parts};
 pub use relation::{LeftOut, Relation, relations};
 pub use rule::{Refused, inputs, rule_facts};
 pub use scratch::{Answers, Declared, Scratch, expression_facts, verdict_on};

@@ -2,6 +2,7 @@
 
 use super::{CatalogError, letter, split};
 use crate::change::TableName;
+use crate::chunk::Part;
 use std::collections::BTreeMap;
 use tokio_postgres::GenericClient;
 
@@ -51,6 +52,36 @@ pub async fn leaves(client: &impl GenericClient, names: &[TableName]) -> Result<
         };
         let root = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
         found.entry(root).or_default().push(leaf);
+    }
+    Ok(found)
+}
+
+const PARTS: &str = "
+    WITH locked AS MATERIALIZED (
+         SELECT relation FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL)
+    SELECT n.nspname::text, c.relname::text, leaf.oid, pg_relation_filenode(leaf.oid),
+           CASE WHEN leaf.oid IN (SELECT relation FROM locked) THEN leaf.relpages::int8
+                ELSE pg_relation_size(leaf.oid) / current_setting('block_size')::int8 END
+      FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
+      JOIN pg_namespace n ON n.nspname = wanted.schema
+      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
+     CROSS JOIN LATERAL (SELECT c.oid AS relid WHERE c.relkind = 'r'
+                         UNION ALL SELECT relid FROM pg_partition_tree(c.oid) WHERE c.relkind = 'p' AND isleaf) AS tree
+      JOIN pg_class leaf ON leaf.oid = tree.relid AND leaf.relkind = 'r'
+     ORDER BY leaf.oid";
+
+/// The files that hold the rows of `names`. Never waits for a lock that a table's owner holds.
+///
+/// # Errors
+/// The query failed.
+pub async fn parts(client: &impl GenericClient, names: &[TableName]) -> Result<BTreeMap<TableName, Vec<Part>>, CatalogError> {
+    let (schemas, tables) = split(names);
+    let mut found: BTreeMap<TableName, Vec<Part>> = BTreeMap::new();
+    for row in client.query(PARTS, &[&schemas, &tables]).await? {
+        let table = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
+        let (relation, file, blocks): (u32, Option<u32>, i64) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+        let part = Part { relation, file: file.unwrap_or(0), blocks: u32::try_from(blocks).unwrap_or(u32::MAX) };
+        found.entry(table).or_default().push(part);
     }
     Ok(found)
 }

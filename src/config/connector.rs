@@ -1,6 +1,6 @@
 //! The connector file as run: every value checked.
 
-use super::Pattern;
+use super::{CopyConfig, Pattern};
 use crate::mapping::Rule;
 use crate::pg::Endpoint;
 use std::{net::SocketAddr, path::PathBuf};
@@ -16,6 +16,7 @@ pub struct Connector {
     pub log: LogKind,
     /// `None`: `listen = "off"`.
     pub http: Option<SocketAddr>,
+    pub copy: CopyConfig,
     /// Explicit entries, as written, in their order.
     pub tables: Vec<Rule>,
     /// Pattern entries. They give way to explicit ones.

@@ -1,6 +1,7 @@
 //! The connector file, section by section.
 
 use super::connector::{Connector, Kafka, LogKind, SourceConfig, TargetConfig, Triggers};
+use super::copy::copy;
 use super::mistake::{Complaint, ConfigErrors, Place};
 use super::section::{Reader, Section, Text};
 use super::substitute::Environment;
@@ -66,6 +67,7 @@ fn read(reader: &mut Reader<'_>, table: &toml::de::DeTable<'_>, file: &Path) -> 
         None => Some(LogKind::Local),
     };
     let http = http(reader, &mut top);
+    let copy = copy(reader, &mut top);
     let tables = Tables::read(reader, &mut top);
     reader.close(&top);
     Some(Connector {
@@ -75,6 +77,7 @@ fn read(reader: &mut Reader<'_>, table: &toml::de::DeTable<'_>, file: &Path) -> 
         target: target?,
         log: log?,
         http: http?,
+        copy,
         tables: tables.rules,
         patterns: tables.patterns,
     })

@@ -12,6 +12,7 @@
 //! `HOMES` below, and show its mistakes in `tests/config/`.
 
 mod connector;
+mod copy;
 mod file;
 mod libpq;
 mod mistake;
@@ -23,6 +24,7 @@ mod substitute;
 mod tables;
 
 pub use connector::{Connector, Kafka, LogKind, SourceConfig, TargetConfig, Triggers};
+pub use copy::CopyConfig;
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use names::Glob;
 pub use pattern::Pattern;
@@ -35,6 +37,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("[target]", &["create", "triggers"]),
     ("[log]", &["kind", "brokers", "topic_prefix", "partitions", "replication_factor"]),
     ("[http]", &["listen"]),
+    ("[copy]", &["workers", "max_rows_per_second", "max_bytes_per_second", "pause_when_lag_over"]),
     ("[[table]]", &["where", "key", "ignore", "insert_only", "on_new_column", "exclude", "columns"]),
 ];
 

@@ -87,8 +87,25 @@ impl Draft<'_> {
             plain: self.plain.map(at),
             key: false,
             supplies: self.plain.is_some_and(same_type),
+            binary: self.plain.is_some_and(|column| same_binary(&source.columns[column], self.column)),
         }
     }
+}
+
+/// Whether a value's binary form on the source is its binary form on the target: a type that PostgreSQL itself brings under a number that no
+/// version changes, and whose values name no object of their database.
+fn same_binary(source: &SourceColumn, target: &TargetColumn) -> bool {
+    // object identifier types with an alias, aclitem, and arrays of them (PostgreSQL's `pg_type.dat`)
+    const OBJECTS: [u32; 26] = [
+        24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 1008, 2207, 2208, 2209, 2210, 2211, 3735, 3770, 4090,
+        4097, 4192, 1033, 1034, 32, 194,
+    ];
+    /// Numbers from here on are given out anew in each version, or each database.
+    const FIRST_UNPINNED: u32 = 8000;
+    source.type_oid == target.type_oid
+        && source.type_oid < FIRST_UNPINNED
+        && !OBJECTS.contains(&source.type_oid)
+        && source.type_name == target.type_name
 }
 
 fn drafts<'a>(

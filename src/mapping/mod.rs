@@ -22,4 +22,4 @@ pub use facts::{ExpressionFacts, Facts};
 pub use plan::{Filter, Input, KeyText, Kind, Output, TablePlan, Wire};
 pub use rule::{Ignore, OnNewColumn, Rule};
 pub use shape::{SourceColumn, SourceShape, TargetColumn, TargetShape, UniqueKey};
-pub use sql::{NotSupplied, Partial, Statement};
+pub use sql::{CopyForm, NotSupplied, Partial, Statement};

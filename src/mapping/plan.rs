@@ -64,6 +64,8 @@ pub struct Output {
     pub key: bool,
     /// A plain column of the source's own type: the target row can stand in for an unchanged value.
     pub supplies: bool,
+    /// A plain column whose binary form means the same on both sides.
+    pub binary: bool,
 }
 
 /// SQL over the source's columns that decides whether the target holds a row.

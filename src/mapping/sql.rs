@@ -18,14 +18,33 @@ pub enum Statement {
     Insert,
     /// Rows that may be there. Parameters: all inputs.
     Upsert,
-    /// Rows whose listed inputs did not change. Parameters: the other inputs. Gives the number of rows without a base.
+    /// Rows whose listed inputs did not change. Parameters: the other inputs. Gives the source keys of the rows
+    /// without a base.
     Update(Partial),
-    /// One row that gets another key. Parameters: inputs but the listed ones, then the old key. Gives 1 if the base is missing.
+    /// One row that gets another key. Parameters: inputs but the listed ones, then the old key. Gives the new key if the base
+    /// is missing.
     Move(Partial),
     /// Parameters: the key's inputs.
     Delete,
     /// One of equal rows of a keyless table. Parameters: all inputs. Gives 1 if there was none.
     DeleteOne,
+}
+
+/// How a copy's rows travel from database to database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyForm {
+    /// Straight into the table, PostgreSQL's binary form passed through unread: every column has one type on both sides.
+    Binary,
+    /// Straight into the table, as text.
+    Text,
+    /// As text into a staging table with the source's columns, over which the plan's own statement runs.
+    Staging,
+}
+
+impl CopyForm {
+    fn options(self) -> &'static str {
+        if self == CopyForm::Binary { " (FORMAT binary)" } else { "" }
+    }
 }
 
 /// An unchanged value that the target does not hold as it is.
@@ -45,7 +64,7 @@ impl TablePlan {
         Ok(match statement {
             Statement::CopyIn => format!("COPY {}{} FROM STDIN", self.into(), self.column_list()),
             Statement::Insert => self.insert(&self.rows(&every, 1)),
-            Statement::Upsert => self.upsert(&every),
+            Statement::Upsert => self.upsert(&self.rows(&every, 1)),
             Statement::Update(missing) => self.update(missing)?,
             Statement::Move(missing) => self.relocate(missing)?,
             Statement::Delete => format!(
@@ -74,9 +93,93 @@ impl TablePlan {
         columns.collect::<Vec<_>>().join(", ")
     }
 
-    /// The plan's own statement over a staging table.
+    /// Rows that are new, out of a staging table.
     pub fn insert_from(&self, staging: &str) -> String {
         self.insert(staging)
+    }
+
+    /// Rows that may be there, out of a staging table.
+    pub fn upsert_from(&self, staging: &str) -> String {
+        self.upsert(&format!("(SELECT * FROM {staging})"))
+    }
+
+    /// The source's rows as COPY sends them: what the target's columns take as it is, or all that the plan uses, for a staging table.
+    pub fn copy_out(&self, from: &str, condition: &str, form: CopyForm) -> String {
+        let names: Vec<String> = match form {
+            CopyForm::Staging => self.inputs.iter().map(|input| quote::ident(&input.name)).collect(),
+            CopyForm::Text | CopyForm::Binary => {
+                let plain = self.outputs.iter().filter_map(|output| output.plain);
+                plain.map(|input| quote::ident(&self.inputs[input].name)).collect()
+            }
+        };
+        format!("COPY (SELECT {} FROM ONLY {from} WHERE {condition}) TO STDOUT{}", names.join(", "), form.options())
+    }
+
+    /// Those of the source's rows that have these keys, for a staging table.
+    pub fn copy_keys_out(&self, keys: &[&Vec<String>]) -> String {
+        let only = if self.partitioned { "" } else { "ONLY " };
+        let columns: Vec<String> = self.inputs.iter().map(|input| quote::ident(&input.name)).collect();
+        format!(
+            "COPY (SELECT {} FROM {only}{} WHERE ({}) IN (VALUES {})) TO STDOUT",
+            columns.join(", "),
+            quote::table(&self.source),
+            self.key_names().join(", "),
+            self.key_values(keys)
+        )
+    }
+
+    /// Deletes the rows of these source keys, but those that the staging table holds.
+    pub fn delete_absent(&self, staging: &str, keys: &[&Vec<String>]) -> String {
+        let same = self.key_names().into_iter().map(|name| format!("s.{name} = src.{name}")).collect::<Vec<_>>();
+        self.delete_where(keys, &format!(" WHERE NOT EXISTS (SELECT FROM {staging} AS s WHERE {})", same.join(" AND ")))
+    }
+
+    /// Deletes the rows of these source keys.
+    pub fn delete_keys(&self, keys: &[&Vec<String>]) -> String {
+        self.delete_where(keys, "")
+    }
+
+    fn delete_where(&self, keys: &[&Vec<String>], condition: &str) -> String {
+        format!(
+            "DELETE FROM {} AS t USING (SELECT {} FROM (VALUES {}) AS src({}){condition}) AS gone WHERE {}",
+            self.into(),
+            self.key_select(),
+            self.key_values(keys),
+            self.key_names().join(", "),
+            self.key_match("gone"),
+        )
+    }
+
+    fn key_names(&self) -> Vec<String> {
+        self.key.iter().map(|&input| quote::ident(&self.inputs[input].name)).collect()
+    }
+
+    fn key_values(&self, keys: &[&Vec<String>]) -> String {
+        let row = |key: &&Vec<String>| {
+            let values = key.iter().zip(&self.key);
+            let values = values.map(|(value, &input)| format!("{}::{}", quote::literal(value), self.inputs[input].sql_type));
+            format!("({})", values.collect::<Vec<_>>().join(", "))
+        };
+        keys.iter().map(row).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Where COPY puts them.
+    pub fn copy_in(&self, staging: &str, form: CopyForm) -> String {
+        match form {
+            CopyForm::Staging => format!("COPY {staging} FROM STDIN"),
+            CopyForm::Text | CopyForm::Binary => {
+                format!("COPY {}{} FROM STDIN{}", self.into(), self.column_list(), form.options())
+            }
+        }
+    }
+
+    /// The best way of its rows into the target by COPY.
+    pub fn copy_form(&self) -> CopyForm {
+        match (self.straight() && !self.outputs.is_empty(), self.outputs.iter().all(|output| output.binary)) {
+            (false, _) => CopyForm::Staging,
+            (true, false) => CopyForm::Text,
+            (true, true) => CopyForm::Binary,
+        }
     }
 
     /// `(a, b)`, or nothing where there is no column.
@@ -129,7 +232,7 @@ impl TablePlan {
         )
     }
 
-    fn upsert(&self, every: &[usize]) -> String {
+    fn upsert(&self, rows: &str) -> String {
         let sets: Vec<String> = self
             .outputs
             .iter()
@@ -140,9 +243,8 @@ impl TablePlan {
         let keys: Vec<String> = self.key_outputs().map(|output| quote::ident(&output.column)).collect();
         let conflict = format!("ON CONFLICT ({}) DO ", keys.join(", "));
         let action = if sets.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", sets.join(", ")) };
-        let rows = self.rows(every, 1);
         match &self.filter {
-            None => format!("{} {conflict}{action}", self.insert(&rows)),
+            None => format!("{} {conflict}{action}", self.insert(rows)),
             Some(_) => format!(
                 "WITH rows AS MATERIALIZED {rows}, left_filter AS ({}) {} {conflict}{action}",
                 self.delete_filtered("rows"),
@@ -167,6 +269,12 @@ impl TablePlan {
         let keys = self.key_outputs().enumerate();
         let keys = keys.map(|(at, output)| format!("({})::{} AS {}", output.expression, output.sql_type, key_name(at)));
         keys.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The source key's values as an array of text, of a row `src`.
+    fn source_key(&self) -> String {
+        let keys = self.key.iter().map(|&input| format!("src.{}::pg_catalog.text", quote::ident(&self.inputs[input].name)));
+        format!("ARRAY[{}]", keys.collect::<Vec<_>>().join(", "))
     }
 
     fn key_match(&self, other: &str) -> String {
@@ -235,7 +343,7 @@ impl TablePlan {
         if self.filter.is_some() {
             text += &format!(", left_filter AS ({})", self.delete_filtered("rows"));
         }
-        Ok(format!("{text} SELECT pg_catalog.count(*) FROM rows AS src WHERE NOT {FOUND} AND {}", self.loss(missing)))
+        Ok(format!("{text} SELECT {} FROM rows AS src WHERE NOT {FOUND} AND {}", self.source_key(), self.loss(missing)))
     }
 
     fn relocate(&self, missing: &Partial) -> Result<String, NotSupplied> {
@@ -248,7 +356,8 @@ impl TablePlan {
              t AS (DELETE FROM {into} AS t USING gone WHERE {matches} RETURNING t.*, true AS {found}), \
              rows AS MATERIALIZED (SELECT new.*{supplied}, t.{found} IS NOT NULL AS {found} FROM {new_rows} AS new LEFT JOIN t ON true), \
              moved AS (INSERT INTO {into}{columns} OVERRIDING SYSTEM VALUE SELECT {expressions} FROM rows AS src WHERE {found}{filter}) \
-             SELECT pg_catalog.count(*) FROM rows AS src WHERE NOT {found} AND {loss}",
+             SELECT {missing_key} FROM rows AS src WHERE NOT {found} AND {loss}",
+            missing_key = self.source_key(),
             key = self.key_select(),
             old_rows = self.rows(&self.key, behind),
             into = self.into(),

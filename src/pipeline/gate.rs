@@ -112,7 +112,7 @@ impl Gates {
         })
     }
 
-    /// Every table follows: the target is the source at the checkpoint.
+    /// Every table follows: the target is the source at the checkpoint, if its rows are of one moment.
     pub fn consistent(&self) -> bool {
         self.gates.iter().all(|gate| *gate == Gate::Follow)
     }

@@ -22,6 +22,8 @@ pub struct Bundle {
     pub ends: Vec<LocalMove>,
     /// Nothing is open, and the source has sent everything up to here.
     pub idle: Option<EndLsn>,
+    /// The transactions of the items.
+    pub xids: Vec<u32>,
     /// Somebody waits for this place.
     pub marked: bool,
     /// When the first of it came.
@@ -39,6 +41,7 @@ pub struct Gatherer {
     weight: usize,
     marked: bool,
     open: Option<CommitLsn>,
+    xid: u32,
     meter: Arc<Meter>,
     /// Transactions that began in what is being taken, and commit times of those that ended in it.
     begun: Vec<(CommitLsn, UnixMicros)>,
@@ -49,7 +52,20 @@ impl Gatherer {
     pub fn new(plans: Arc<Vec<TablePlan>>, incarnation: u32, meter: Arc<Meter>) -> Self {
         let (routes, bundle) = (Routes::default(), Bundle::default());
         let (begun, ended) = (Vec::new(), Vec::new());
-        Self { plans, incarnation, routes, bundle, boundary: 0, weight: 0, marked: false, open: None, meter, begun, ended }
+        Self {
+            plans,
+            incarnation,
+            routes,
+            bundle,
+            boundary: 0,
+            weight: 0,
+            marked: false,
+            open: None,
+            xid: 0,
+            meter,
+            begun,
+            ended,
+        }
     }
 
     /// Takes one read's worth of the stream.
@@ -72,8 +88,9 @@ impl Gatherer {
     fn feed(&mut self, feed: Feed) {
         match feed {
             Feed::Shape(table) => self.routes.shape(&self.plans, &table),
-            Feed::Begin { commit, committed_at, .. } => {
+            Feed::Begin { commit, committed_at, xid } => {
                 self.open = Some(commit);
+                self.xid = xid;
                 self.begun.push((commit, committed_at));
                 self.bundle.idle = None;
             }
@@ -81,6 +98,9 @@ impl Gatherer {
                 let before = self.bundle.items.len();
                 let weight = change.weight();
                 self.routes.route(change, &mut self.bundle.items);
+                if self.bundle.items.len() > before && self.bundle.xids.last() != Some(&self.xid) {
+                    self.bundle.xids.push(self.xid);
+                }
                 for item in &self.bundle.items[before..] {
                     self.meter.changes(Stage::Capture, item.plan, item.change.op, 1);
                 }
@@ -119,6 +139,8 @@ impl Gatherer {
         if !bundle.ends.is_empty() && self.boundary < bundle.items.len() {
             self.bundle.items = bundle.items.split_off(self.boundary);
             self.bundle.received = Some(Instant::now());
+            // what is left is of the transaction that is open
+            self.bundle.xids.push(self.xid);
         }
         self.weight = self.bundle.items.iter().map(|item| item.change.weight()).sum();
         self.boundary = 0;

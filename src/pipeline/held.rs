@@ -7,7 +7,7 @@ use crate::event::table_topic;
 use crate::source;
 use crate::store::table_state::{Halted, TableState};
 use crate::store::watermark::Watermark;
-use crate::store::{self, checkpoint, table_state, watermark};
+use crate::store::{self, checkpoint, reread, table_state, watermark};
 use tokio_postgres::Client;
 
 /// How far the target is.
@@ -18,6 +18,8 @@ pub struct Held {
     /// The same, of the tables that are not halted: what has come as far as it can.
     pub end_of_others: Option<EndLsn>,
     pub tables: Vec<TableState>,
+    /// Rows that are to be read again.
+    pub rereads: i64,
 }
 
 impl Held {
@@ -28,8 +30,12 @@ impl Held {
 
     /// Every commit that ends at or before `wanted` is in the target, and no copy is open.
     pub fn holds(&self, wanted: EndLsn) -> bool {
-        self.end.is_some_and(|end| end >= wanted)
-            && self.tables.iter().all(|table| table.copied && table.lacks_from.is_none() && table.halted.is_none())
+        self.rereads == 0
+            && self.end.is_some_and(|end| end >= wanted)
+            && self.tables.iter().all(|table| {
+                let one_moment = table.window.is_none_or(|window| self.end.is_some_and(|end| end >= window));
+                table.copied && one_moment && table.lacks_from.is_none() && table.halted.is_none()
+            })
     }
 
     /// It never will without help: everything else is there, and a table is halted.
@@ -83,7 +89,8 @@ pub async fn held(target: &Client, connector: &str) -> Result<Option<Held>, Pipe
         let others = mark.map(|mark| without_halted(mark, record.topic_prefix.as_deref().unwrap_or_default(), &tables));
         (end, others.filter(|mark| reached(mark, &checkpoints)).map(|mark| mark.end))
     };
-    Ok(Some(Held { end, end_of_others, tables }))
+    let rereads = reread::count(target, connector).await?;
+    Ok(Some(Held { end, end_of_others, tables, rereads }))
 }
 
 /// The watermark of the tables that are not halted.

@@ -167,6 +167,12 @@ fn name(busy: &Busy, holders: &[LockHolder]) -> String {
     busy.who.clone().or_else(table).unwrap_or_else(|| busy.side.word().to_owned())
 }
 
+/// What a copy waits for whose snapshot does not see a transaction.
+pub async fn invisible(source: &Client, xid: u64) -> String {
+    let asked = tokio::time::timeout(Duration::from_secs(5), catalog::blockers(source)).await;
+    words::invisible(xid, &asked.ok().and_then(Result::ok).unwrap_or_default())
+}
+
 /// Waits for the making of a slot, and says whom it waits for: every transaction that has an xid must end first.
 pub async fn slot_made<T>(board: &Board, who: &str, source: &Client, making: impl Future<Output = T>) -> T {
     let mut said = Said { board, who: BTreeSet::new() };

@@ -7,11 +7,13 @@ use super::board::Board;
 use super::gate::{Gate, Gates};
 use super::gather::Bundle;
 use super::holdup::Busy;
-use crate::apply::{Applier, ApplyError, Halt, Item};
+use super::turn::{StreamTurn, Turns};
+use super::window::Window;
+use crate::apply::{Applier, ApplyError, Copying, Halt, Item, Reread};
 use crate::change::{EndLsn, Op, Position, TableName, UnixMicros};
 use crate::fate::Fate;
 use crate::store::checkpoint::{self, LocalMove};
-use crate::store::{StoreError, table_state};
+use crate::store::{StoreError, reread, table_state};
 use crate::target::{Session, TargetError};
 use crate::telemetry::{Meter, Stage};
 use std::collections::BTreeMap;
@@ -56,6 +58,13 @@ pub struct LocalWriter {
     pub open: Option<Open>,
     /// How far the checkpoint is durable.
     pub durable: EndLsn,
+    /// Copies read while we write nothing.
+    pub turns: Turns,
+    /// Ours, while a target transaction is open.
+    pub turn: Option<StreamTurn>,
+    /// Tables of which rows are still to be read.
+    pub copying: Copying,
+    pub window: Window,
     /// Tells that a statement of ours runs, for whoever looks what holds it up.
     pub busy: Arc<Busy>,
 }
@@ -74,6 +83,8 @@ pub struct Open {
     halts: Vec<(Halt, Option<Item>)>,
     /// Tables that caught up a bit.
     resumed: Vec<usize>,
+    /// Rows are to be read again.
+    asks: bool,
 }
 
 impl LocalWriter {
@@ -86,6 +97,21 @@ impl LocalWriter {
         if bundle.items.is_empty() && self.open.is_none() {
             return self.pass_over(&bundle).await;
         }
+        let turn = match self.turn.take() {
+            Some(turn) => turn,
+            None => self.turns.stream().await,
+        };
+        self.turns.emits(&turn, &bundle.xids);
+        self.copying.mark(&mut bundle.items, !self.window.is_closed_at(self.gates.end()));
+        let written = self.write_bundle(&bundle).await?;
+        if self.open.is_some() {
+            self.turn = Some(turn);
+        }
+        Ok(written)
+    }
+
+    /// In the stream's turn.
+    async fn write_bundle(&mut self, bundle: &Bundle) -> Result<Option<EndLsn>, LocalError> {
         let busy = Arc::clone(&self.busy);
         let _busy = busy.begin();
         let started = self.open.as_ref().map_or_else(Instant::now, |open| open.started);
@@ -141,11 +167,29 @@ impl LocalWriter {
     /// Into the open transaction.
     async fn apply(&mut self, items: &[Item]) -> Result<(), LocalError> {
         let applied = self.applier.apply_part(&mut self.session, items).await?;
+        self.ask(&applied.rereads).await?;
         for halt in applied.halts {
             self.halt(halt, items).await?;
         }
         self.count(items);
         Ok(())
+    }
+
+    /// Records which rows are to be read again.
+    async fn ask(&mut self, rereads: &[Reread]) -> Result<(), LocalError> {
+        for (number, plan) in self.applier.plans.iter().enumerate() {
+            let keys: Vec<_> = rereads.iter().filter(|reread| reread.plan == number).map(|reread| &reread.key).collect();
+            if !keys.is_empty() {
+                reread::add(self.session.client(), &self.connector, &plan.target, &keys).await?;
+            }
+        }
+        self.opened().asks |= !rereads.is_empty();
+        Ok(())
+    }
+
+    /// Every table follows, and its rows are of one moment.
+    pub fn consistent(&self) -> bool {
+        self.gates.consistent() && self.window.is_closed_at(self.gates.end())
     }
 
     /// The source transactions are whole: moves the checkpoint, and commits. Gives why the target refused that.
@@ -197,6 +241,7 @@ impl LocalWriter {
             first: BTreeMap::new(),
             halts: Vec::new(),
             resumed: Vec::new(),
+            asks: false,
         });
         let fresh = complete.filter(|moved| !self.gates.is_replay(moved.position));
         let (position, end) = fresh.map_or((self.gates.checkpoint(), self.gates.end()), |moved| (moved.position, moved.end));
@@ -264,7 +309,10 @@ impl LocalWriter {
         if rows > 0 {
             self.meter.batch(rows, begun.elapsed());
         }
-        self.board.applied(self.gates.checkpoint(), self.gates.end(), self.gates.consistent());
+        if open.asks {
+            self.window.asks();
+        }
+        self.board.applied(self.gates.checkpoint(), self.gates.end(), self.consistent());
         Ok(Ok(()))
     }
 

@@ -24,6 +24,8 @@ mod start_error;
 mod structure;
 mod tasks;
 mod trend;
+mod turn;
+mod window;
 
 pub use board::{Board, HaltedTable, Progress, Stream};
 pub use held::{Held, held, same_source};

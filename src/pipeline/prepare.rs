@@ -245,6 +245,9 @@ async fn take_on(
             halted: None,
             writes_missed: if plan.rule.insert_only { Some(writes(source, &plan.source).await?) } else { None },
             rows_copied: 0,
+            bytes_copied: 0,
+            copying: false,
+            window: None,
             structure: None,
         };
         table_state::insert(target, &connector.name, &state).await?;

@@ -3,7 +3,7 @@
 
 use super::board::{Board, HaltedTable};
 use super::{PipelineError, Tasks, prepare, session, structure};
-use crate::apply::{Applier, Item};
+use crate::apply::{Applier, Base, Item};
 use crate::catalog;
 use crate::change::TableName;
 use crate::config::{Connector, Triggers};
@@ -83,9 +83,9 @@ impl Recheck {
 
     async fn goes_through(&self, session: &mut Session, plan: TablePlan, item: &Item) -> Result<bool, PipelineError> {
         let Ok(binding) = plan.bind(&item.change.table) else { return Ok(false) };
-        let item = Item { plan: 0, change: item.change.clone(), binding: Ok(Arc::new(binding)) };
+        let item = Item { plan: 0, change: item.change.clone(), binding: Ok(Arc::new(binding)), base: Base::Exact };
         let triggers_fire = self.connector.target.triggers == Triggers::Fire;
-        let applier = Applier { plans: Arc::new(vec![plan]), triggers_fire, deferred: triggers_fire };
+        let applier = Applier { plans: Arc::new(vec![plan]), triggers_fire, shared: false, deferred: triggers_fire };
         session.forget();
         session.frame("BEGIN").await?;
         if !triggers_fire {

@@ -2,19 +2,22 @@
 //! but the connector file.
 
 use super::board::Board;
-use super::copy::Copier;
+use super::copy::{self, Copier, CopyTable, Copying, Limits, Rereader, Targets, Work};
 use super::gate::{Gate, Gates};
 use super::gather::{Bundle, Gatherer};
 use super::holdup::{Busy, Side};
 use super::local::{LocalError, LocalWriter};
 use super::prepare::{FirstCopy, Prepared, prepare};
+use super::turn::Turns;
+use super::window::Window;
 use super::{PipelineError, Tasks, recheck, session, structure};
-use crate::apply::Applier;
+use crate::apply::{self, Applier};
 use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
 use crate::fate::Fate;
 use crate::mapping::TablePlan;
 use crate::source::{self, Feedback, Reader, SourceError};
+use crate::store::copy_range::{self, CopyRange};
 use crate::store::table_state::TableState;
 use crate::store::{checkpoint, table_state};
 use crate::target::{Session, origin};
@@ -99,8 +102,11 @@ impl Life {
             other => other?,
         };
         let taken = checkpoint::take(&target, &connector.name, checkpoint::LOCAL, 0).await?;
-        let states = table_state::read(&target, &connector.name).await?;
-        let setup = self.set_up(&target, prepared, &states, &reader, &taken).await?;
+        let mut states = table_state::read(&target, &connector.name).await?;
+        let plans = prepared.compiled.iter().filter_map(|one| one.plan.as_ref().ok());
+        copy::begin((&source, &target), &connector, prepared.facts.version, plans, &mut states, &self.board).await?;
+        let ranges = copy_range::read(&target, &connector.name).await?;
+        let setup = self.set_up(&target, prepared, &states, &ranges, &reader, &taken).await?;
         self.apart.clear();
         drop(preparing);
         let _streaming = self.board.streams();
@@ -113,27 +119,37 @@ impl Life {
         target: &Client,
         prepared: Prepared,
         states: &[TableState],
+        ranges: &[CopyRange],
         reader: &Reader,
         taken: &checkpoint::Checkpoint,
     ) -> Result<Setup, PipelineError> {
+        let version = prepared.facts.version;
+        let system = (prepared.facts.system_id.clone(), prepared.facts.timeline);
         let incarnation = prepared.incarnation();
         let end = taken.end_lsn.unwrap_or_default();
         let at = taken.position.unwrap_or(Position::start_of(incarnation, CommitLsn(end.0)));
         let next = Position::start_of(incarnation, CommitLsn(Lsn(at.commit.0.0 + 1)));
-        let (mut plans, mut gates, mut to_copy) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut plans, mut gates, mut whole, mut chunked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut held, mut unfit) = (Vec::new(), BTreeSet::new());
         for one in prepared.compiled {
             let Some(state) = states.iter().find(|state| state.target == one.rule.target) else { continue };
             match one.plan {
                 Ok(plan) => {
-                    let gate = match (state.copied, state.lacks_from) {
+                    let gate = match (state.copied || state.copying, state.lacks_from) {
                         (false, _) => Gate::Waiting,
                         (true, None) => Gate::Follow,
                         (true, Some(from)) if self.apart.contains(&state.target) => Gate::Halted(from),
                         (true, Some(from)) => Gate::Behind(from),
                     };
-                    if gate == Gate::Waiting {
-                        to_copy.push(plans.len());
+                    if gate == Gate::Follow && state.halted.is_some() && state.writes_missed.is_none() {
+                        // what stood against its copy, or its re-reads, is tried anew
+                        table_state::lift(target, &self.connector.name, &state.target).await?;
+                        self.board.resumed(&state.target);
+                    }
+                    if state.copying {
+                        chunked.push((plans.len(), state.target.clone()));
+                    } else if gate == Gate::Waiting && !copy::in_chunks(&plan, version) {
+                        whole.push(plans.len());
                     }
                     plans.push(plan);
                     gates.push(gate);
@@ -145,15 +161,19 @@ impl Life {
                     let from = state.lacks_from.unwrap_or(next);
                     table_state::halt(target, &self.connector.name, &state.target, Some(from), &halted).await?;
                     self.board.halted(&state.target, halted, None);
-                    held.push(if state.copied { Gate::Halted(from) } else { Gate::Waiting });
+                    held.push(if state.copied || state.copying { Gate::Halted(from) } else { Gate::Waiting });
                 }
             }
         }
         // tables without a plan take nothing, and hold the slot
         gates.extend(held);
         let confirmed = reader.confirmed_at_start();
+        let one_moment = states.iter().all(|state| state.copied);
+        let window = states.iter().filter_map(|state| state.window).max().unwrap_or_default();
         let gates = Gates::new(gates, at, end, confirmed);
-        Ok(Setup { plans: Arc::new(plans), gates, to_copy, unfit, incarnation, durable: end })
+        let window = Window::new(!one_moment, window);
+        let chunked = Work::new(chunked, ranges);
+        Ok(Setup { plans: Arc::new(plans), gates, whole, chunked, window, system, unfit, incarnation, durable: end })
     }
 
     async fn follow(
@@ -165,7 +185,9 @@ impl Life {
         (target, busy): (Client, Arc<Busy>),
         epoch: i64,
     ) -> Result<End, PipelineError> {
-        let Setup { plans, gates, to_copy, unfit, incarnation, durable } = setup;
+        let Setup { plans, gates, whole, chunked, window, system, unfit, incarnation, durable } = setup;
+        let turns = Turns::default();
+        let open = apply::Copying::new((0..plans.len()).map(|number| chunked.is_open(number)));
         let tables = plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()));
         let meter = Arc::new(Meter::new(&self.connector.name, tables));
         (self.publish)(Arc::clone(&meter));
@@ -184,11 +206,15 @@ impl Life {
             connector: self.connector.name.clone(),
             session,
             epoch,
-            applier: Applier { plans: Arc::clone(&plans), triggers_fire, deferred: triggers_fire },
+            applier: Applier { plans: Arc::clone(&plans), triggers_fire, shared: false, deferred: triggers_fire },
             gates,
             meter: Arc::clone(&meter),
             board: Arc::clone(&board),
             open: None,
+            turns: turns.clone(),
+            turn: None,
+            copying: open.clone(),
+            window: window.clone(),
             durable,
             busy,
         };
@@ -200,13 +226,50 @@ impl Life {
         });
         let (signal, again) = mpsc::channel(1);
         let connector = Arc::clone(&self.connector);
-        let copier = Copier { connector: Arc::clone(&connector), incarnation, plans: Arc::clone(&plans), meter, board };
-        let copying: Vec<TableName> = to_copy.iter().map(|&number| plans[number].target.clone()).collect();
-        if !to_copy.is_empty() {
+        let copying: Vec<TableName> = whole.iter().map(|&number| plans[number].target.clone()).collect();
+        let any_whole = !whole.is_empty();
+        {
+            let copier = Copier {
+                connector: Arc::clone(&connector),
+                incarnation,
+                plans: Arc::clone(&plans),
+                meter: Arc::clone(&meter),
+                board: Arc::clone(&board),
+            };
+            let table = |plan: &TablePlan, number| CopyTable {
+                source: plan.source.clone(),
+                targets: vec![plan.target.clone()],
+                meters: vec![number],
+            };
+            let tables = plans.iter().enumerate().map(|(number, plan)| table(plan, number)).collect();
+            let limits = Limits::new(&connector);
+            let shared = Arc::new(Copying {
+                connector: Arc::clone(&connector),
+                system,
+                epoch,
+                work: chunked,
+                turns,
+                open,
+                window,
+                meter,
+                board,
+                limits,
+                tables,
+            });
+            let sinks = Arc::new(Targets {
+                connector: Arc::clone(&connector),
+                epoch,
+                plans: Arc::clone(&plans),
+                board: Arc::clone(&self.board),
+            });
+            tasks.start(Rereader::new(Arc::clone(&shared), Arc::clone(&sinks)).run());
             let signal = signal.clone();
             tasks.start(async move {
-                copier.copy_all(to_copy).await;
-                signal.send(()).await.ok();
+                tokio::join!(copier.copy_all(whole), copy::all(shared, sinks));
+                if any_whole {
+                    // their tables are to catch up
+                    signal.send(()).await.ok();
+                }
             });
         }
         let (watched, changed) = (Arc::clone(&connector), signal.clone());
@@ -280,7 +343,7 @@ impl Life {
         if writer.durable < wanted {
             return None;
         }
-        if writer.gates.consistent() {
+        if writer.consistent() {
             return Some(End::Reached);
         }
         (!self.board.halted_tables().is_empty()).then_some(End::HaltedBefore)
@@ -317,7 +380,12 @@ pub(super) async fn stands_by(
 struct Setup {
     plans: Arc<Vec<TablePlan>>,
     gates: Gates,
-    to_copy: Vec<usize>,
+    /// Tables that are copied whole.
+    whole: Vec<usize>,
+    chunked: Work,
+    window: Window,
+    /// The source's system identifier and timeline.
+    system: (String, u32),
     /// Tables whose entry does not fit.
     unfit: BTreeSet<TableName>,
     incarnation: u32,

@@ -68,7 +68,7 @@ pub async fn hold(
         let Ok(plan) = &one.plan else { continue };
         let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
         let (Some(from), Some(into)) = (at_source.get(&plan.source), at_target.get(&plan.target)) else { continue };
-        let recorded = state.structure.as_deref().filter(|_| state.copied).and_then(parse);
+        let recorded = state.structure.as_deref().filter(|_| state.copied || state.copying).and_then(parse);
         let because = recorded.as_ref().map_or_else(Vec::new, |recorded| {
             let mut because = differences(recorded, Some(from), Some(into));
             because.extend(late_columns(recorded, plan, from, into));
@@ -94,7 +94,7 @@ pub async fn hold(
 pub async fn note_lapses(source: &Client, target: &Client, connector: &Connector) -> Result<(), PipelineError> {
     let states = table_state::read(target, &connector.name).await?;
     let found = look(source, "source", connector, states.iter().map(|state| &state.source)).await?;
-    for state in states.iter().filter(|state| state.copied) {
+    for state in states.iter().filter(|state| state.copied || state.copying) {
         let recorded = state.structure.as_deref().and_then(parse).filter(|recorded| !recorded.lapsed);
         let (Some(recorded), Some(found)) = (recorded, found.get(&state.source)) else { continue };
         if !found.published {
@@ -150,7 +150,7 @@ pub async fn changed(
     connector: &Connector,
 ) -> Result<BTreeMap<TableName, (TableName, Finding)>, PipelineError> {
     let states = table_state::read(target, &connector.name).await?;
-    let states: Vec<TableState> = states.into_iter().filter(|state| state.copied).collect();
+    let states: Vec<TableState> = states.into_iter().filter(|state| state.copied || state.copying).collect();
     let at_source = match source {
         Some(client) => look(client, "source", connector, states.iter().map(|state| &state.source)).await?,
         None => BTreeMap::new(),

@@ -6,6 +6,8 @@
 
 pub mod checkpoint;
 pub mod connector;
+pub mod copy_range;
+pub mod reread;
 pub mod schema;
 pub mod table_state;
 pub mod watermark;

@@ -3,7 +3,7 @@
 use super::{StoreError, doing};
 use tokio_postgres::Client;
 
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE tablelift.connector (
     name            text PRIMARY KEY,
@@ -67,6 +67,34 @@ CREATE TABLE tablelift.barrier (
 );
 ",
     "ALTER TABLE tablelift.table_state ADD COLUMN structure text;",
+    "
+ALTER TABLE tablelift.table_state ADD COLUMN bytes_copied bigint NOT NULL DEFAULT 0, ADD COLUMN window_until pg_lsn;
+-- the parts of a table that a copy reads, each with how far it is: moved in the transaction that brings the rows (local), or once they
+-- are in the log (Kafka)
+CREATE TABLE tablelift.copy_range (
+    connector     text NOT NULL,
+    target_schema text NOT NULL,
+    target_name   text NOT NULL,
+    nth           integer NOT NULL,
+    range         text NOT NULL,
+    done          boolean NOT NULL DEFAULT false,
+    rows          bigint NOT NULL DEFAULT 0,
+    bytes         bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (connector, target_schema, target_name, nth),
+    FOREIGN KEY (connector, target_schema, target_name) REFERENCES tablelift.table_state ON DELETE CASCADE
+);
+CREATE TABLE tablelift.reread (
+    connector     text NOT NULL,
+    target_schema text NOT NULL,
+    target_name   text NOT NULL,
+    key           text[] NOT NULL,
+    id            bigint GENERATED ALWAYS AS IDENTITY,
+    asked_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (connector, target_schema, target_name, key),
+    FOREIGN KEY (connector, target_schema, target_name) REFERENCES tablelift.table_state ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX ON tablelift.reread (connector, id);
+",
 ];
 
 /// `CREATE SCHEMA IF NOT EXISTS` asks for CREATE on the database even where the schema is there. Whoever was given the schema alone

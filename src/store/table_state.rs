@@ -1,7 +1,7 @@
 //! Where each table of a connector stands. `prepare` and the copy make it; apply halts and resumes it.
 
 use super::{StoreError, doing, parse};
-use crate::change::{Position, TableName};
+use crate::change::{EndLsn, Lsn, Position, TableName};
 use crate::finding::Finding;
 use tokio_postgres::Client;
 
@@ -13,6 +13,10 @@ pub struct TableState {
     pub fingerprint: String,
     /// Its first copy is in the target.
     pub copied: bool,
+    /// Its ranges are planned and recorded: it follows the stream while they are read.
+    pub copying: bool,
+    /// Rows came from different moments of the source; from here on they are of one.
+    pub window: Option<EndLsn>,
     /// The first change that the target lacks, where that is not simply what comes behind the checkpoint: after a copy whose
     /// snapshot lies behind the checkpoint, and while the table is halted.
     pub lacks_from: Option<Position>,
@@ -20,6 +24,8 @@ pub struct TableState {
     /// `n_tup_upd + n_tup_del` of an insert-only table when it was published.
     pub writes_missed: Option<i64>,
     pub rows_copied: i64,
+    /// As the source sent them.
+    pub bytes_copied: i64,
     /// What its rows hang on in both catalogs, as it was when it was copied (see `pipeline::structure`).
     pub structure: Option<String>,
 }
@@ -48,14 +54,18 @@ impl Halted {
 /// See [`StoreError`].
 pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, StoreError> {
     let sql = "SELECT source_schema, source_name, target_schema, target_name, fingerprint, state = 'follow', lacks_from,
-               halted_because, hint, writes_missed, rows_copied, structure
-               FROM tablelift.table_state WHERE connector = $1 ORDER BY 1, 2, 3, 4";
+               halted_because, hint, writes_missed, rows_copied + coalesce(r.rows, 0)::bigint, structure,
+               state = 'copy', bytes_copied + coalesce(r.bytes, 0)::bigint, window_until::text
+               FROM tablelift.table_state LEFT JOIN (SELECT target_schema, target_name, sum(rows) AS rows, sum(bytes) AS bytes
+                   FROM tablelift.copy_range WHERE connector = $1 GROUP BY 1, 2) AS r USING (target_schema, target_name)
+               WHERE connector = $1 ORDER BY 1, 2, 3, 4";
     let rows = client.query(sql, &[&connector]).await.map_err(doing("read the tables' states"))?;
     rows.iter()
         .map(|row| {
             let lacks: Option<&str> = row.get(6);
             let because: Option<String> = row.get(7);
             let hint: Option<String> = row.get(8);
+            let window: Option<&str> = row.get(14);
             Ok(TableState {
                 source: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
                 target: TableName::new(row.get::<_, String>(2), row.get::<_, String>(3)),
@@ -66,6 +76,9 @@ pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, S
                 writes_missed: row.get(9),
                 rows_copied: row.get(10),
                 structure: row.get(11),
+                copying: row.get(12),
+                bytes_copied: row.get(13),
+                window: window.map(|text| parse::<Lsn>("LSN", text).map(EndLsn)).transpose()?,
             })
         })
         .collect()

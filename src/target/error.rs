@@ -15,7 +15,7 @@ pub enum TargetError {
     Session { action: &'static str, source: tokio_postgres::Error },
     #[error("`{table}`: {source}")]
     NotSupplied { table: TableName, source: NotSupplied },
-    #[error("`{table}`: an update without its unchanged values, or a delete, met no row in the target")]
+    #[error("`{table}`: a delete, or an update, met no row in the target")]
     MissingBase { table: TableName },
     #[error("another tablelift has taken over this connector's checkpoint")]
     Fenced,

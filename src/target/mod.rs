@@ -10,4 +10,4 @@ mod session;
 
 pub use error::TargetError;
 pub use rows::Rows;
-pub use session::Session;
+pub use session::{Session, SourceKey};

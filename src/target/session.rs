@@ -13,6 +13,9 @@ use tokio_postgres::types::ToSql;
 /// How much of a COPY is handed to the socket at once, in bytes.
 const COPY_CHUNK: usize = 64 * 1024;
 
+/// The text of a source key's columns, in its order.
+pub type SourceKey = Vec<String>;
+
 type Owed = BoxFuture<'static, Result<(), TargetError>>;
 
 /// One session on the target. Statements are prepared on first use; plans are told apart by their number.
@@ -95,7 +98,8 @@ impl Session {
         done.map_err(|source| TargetError::Session { action: "a checkpoint", source })
     }
 
-    /// Runs a plan's statement over rows. For `Update`, `Move` and `DeleteOne` the rows without a base are an error.
+    /// Runs a plan's statement over rows. Gives the source keys of rows whose base is missing, of `Update` and `Move`; of `DeleteOne`, which
+    /// has no key, that is an error.
     ///
     /// # Errors
     /// See [`TargetError`].
@@ -105,14 +109,21 @@ impl Session {
         plan: &TablePlan,
         statement: &Statement,
         rows: &Rows<'_>,
-    ) -> Result<(), TargetError> {
+    ) -> Result<Vec<SourceKey>, TargetError> {
         let done = self.send(number, plan, statement, rows).await;
         self.settle().await.and(done)
     }
 
-    async fn send(&mut self, number: usize, plan: &TablePlan, statement: &Statement, rows: &Rows<'_>) -> Result<(), TargetError> {
+    async fn send(
+        &mut self,
+        number: usize,
+        plan: &TablePlan,
+        statement: &Statement,
+        rows: &Rows<'_>,
+    ) -> Result<Vec<SourceKey>, TargetError> {
         if *statement == Statement::CopyIn {
-            return self.copy(number, plan, rows).await;
+            self.copy(number, plan, rows).await?;
+            return Ok(Vec::new());
         }
         let prepared = self.prepare(number, plan, statement).await?;
         let bare = bare(plan, statement);
@@ -123,12 +134,20 @@ impl Session {
             params.insert(0, &count);
         }
         let refused = |source| TargetError::Refused { table: plan.target.clone(), source };
-        if matches!(statement, Statement::Insert | Statement::Upsert | Statement::Delete) {
-            self.client.execute(&prepared, &params).await.map_err(refused)?;
-            return Ok(());
+        match statement {
+            Statement::Update(_) | Statement::Move(_) => {
+                let missing = self.client.query(&prepared, &params).await.map_err(refused)?;
+                Ok(missing.iter().map(|row| row.get(0)).collect())
+            }
+            Statement::DeleteOne => {
+                let missing: i64 = self.client.query_one(&prepared, &params).await.map_err(refused)?.get(0);
+                if missing == 0 { Ok(Vec::new()) } else { Err(TargetError::MissingBase { table: plan.target.clone() }) }
+            }
+            _ => {
+                self.client.execute(&prepared, &params).await.map_err(refused)?;
+                Ok(Vec::new())
+            }
         }
-        let missing: i64 = self.client.query_one(&prepared, &params).await.map_err(refused)?.get(0);
-        if missing == 0 { Ok(()) } else { Err(TargetError::MissingBase { table: plan.target.clone() }) }
     }
 
     async fn prepare(

@@ -27,6 +27,7 @@ fn plan(kind: Kind, key_text: KeyText) -> TablePlan {
         plain: Some(column),
         key: column == 0,
         supplies: true,
+        binary: true,
     };
     TablePlan {
         rule: Rule::plain(name.clone(), name.clone()),
@@ -87,11 +88,19 @@ fn item(text: &str) -> Item {
     let position = Position::start_of(1, CommitLsn(Lsn(1)));
     let change = Change { position, table: table(), op, before, after: after.map(row) };
     let binding = plan(Kind::Keyed, KeyText::Exact).bind(&table()).map(Arc::new).map_err(Arc::new);
-    Item { plan: 0, change, binding }
+    Item { plan: 0, change, binding, base: Base::Exact }
 }
 
 fn reduced(plan: &TablePlan, changes: &str) -> String {
-    let items: Vec<Item> = changes.split(',').map(item).collect();
+    shown_sets(plan, changes.split(',').map(item).collect())
+}
+
+/// The same while rows of the table are still to be read.
+fn reduced_in_a_copy(plan: &TablePlan, changes: &str) -> String {
+    shown_sets(plan, changes.split(',').map(item).map(|item| Item { base: Base::Partial, ..item }).collect())
+}
+
+fn shown_sets(plan: &TablePlan, items: Vec<Item>) -> String {
     let binding = plan.bind(&table()).unwrap();
     let Some(sets) = reduce(plan, &binding, &items.iter().collect::<Vec<_>>()) else { return "one by one".to_owned() };
     let updates = sets.updates.values().flatten();
@@ -99,6 +108,25 @@ fn reduced(plan: &TablePlan, changes: &str) -> String {
     let lists = lists.into_iter().chain([("+", sets.inserts.iter().collect::<Vec<_>>())]);
     let shown = lists.flat_map(|(sign, rows)| rows.into_iter().map(move |row| format!("{sign} {}", shown(row))));
     shown.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn in_a_copy_nothing_is_known_to_be_new_and_what_is_missing_is_left() {
+    let keyed = plan(Kind::Keyed, KeyText::Exact);
+    for (changes, sets) in [
+        ("+ 1 a x", "^ 1 a x"),
+        ("+ 1 a x, ~ 1 b ?", "^ 1 b x"),
+        ("~ 1 a x", "~ 1 a x"),
+        ("~ 1 a ?, ~ 1 b x", "~ 1 b x"),
+        ("~ 1 a x, ~ 1 b ?", "~ 1 b x"),
+        ("~ 1 > 2 a x", "- 1, ^ 2 a x"),
+        ("~ 1 > 2 a ?", "one by one"),
+        ("- 1, + 1 a x", "^ 1 a x"),
+    ] {
+        assert_eq!(reduced_in_a_copy(&keyed, changes), sets, "{changes}");
+    }
+    let numeric = plan(Kind::Keyed, KeyText::Numeric);
+    assert_eq!(reduced_in_a_copy(&numeric, "~ 1 a x"), "^ 1 a x", "its key is set as well");
 }
 
 #[test]

@@ -55,6 +55,32 @@ pub(super) fn slot(blockers: &[Blocker]) -> String {
     }
 }
 
+/// A transaction that a copy's snapshot has to see.
+pub(super) fn invisible(xid: u64, blockers: &[Blocker]) -> String {
+    // pg_locks has the lower half of the number
+    let short = (xid & u64::from(u32::MAX)).to_string();
+    let what = format!("transaction {xid} to become visible");
+    match blockers.iter().find(|blocker| blocker.xid == short) {
+        None => format!("{what}: a synchronous standby may be away"),
+        Some(Blocker { holder: Holder::Session { pid, .. }, waits_for_standby: true, .. }) => {
+            format!("{what}: source pid {pid} has committed it and waits for a synchronous standby, which may be away")
+        }
+        Some(Blocker { holder: Holder::Session { pid, application }, age, .. }) => {
+            let facts = facts(application.as_deref(), None, *age);
+            format!(
+                "{what}: source pid {pid}{facts} has it open; hint: end it, or on the source, SELECT pg_terminate_backend({pid})"
+            )
+        }
+        Some(Blocker { holder: Holder::Prepared { gid, database }, age, .. }) => {
+            let facts = facts(None, None, *age);
+            format!(
+                "{what}: it is the prepared transaction `{gid}`{facts} of database `{database}`; \
+                 hint: COMMIT PREPARED or ROLLBACK PREPARED it there"
+            )
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,13 +109,27 @@ mod tests {
     #[test]
     fn a_slot_waits_for_transactions() {
         let age = Some(Duration::from_secs(30));
-        let session = Blocker { xid: "77".into(), holder: Holder::Session { pid: 5, application: Some("psql".into()) }, age };
+        let holder = Holder::Session { pid: 5, application: Some("psql".into()) };
+        let session = Blocker { xid: "77".into(), holder, age, waits_for_standby: false };
         let prepared = Holder::Prepared { gid: "g".into(), database: "d".into() };
-        let prepared = Blocker { xid: "78".into(), holder: prepared, age: None };
+        let prepared = Blocker { xid: "78".into(), holder: prepared, age: None, waits_for_standby: false };
         assert!(
-            slot(&[session, prepared.clone()])
+            slot(&[session.clone(), prepared.clone()])
                 .starts_with("the slot to be made: source pid 5 (psql, since 30 s) has transaction 77 open (and 1 more); hint")
         );
-        assert!(slot(&[prepared]).contains("prepared transaction `g` of database `d` is open; hint: COMMIT PREPARED"));
+        assert!(
+            slot(std::slice::from_ref(&prepared))
+                .contains("prepared transaction `g` of database `d` is open; hint: COMMIT PREPARED")
+        );
+        let xid = (5 << 32) + 77;
+        let away = Blocker { waits_for_standby: true, ..session.clone() };
+        for (blocker, says) in [
+            (session, "source pid 5 (psql, since 30 s) has it open; hint"),
+            (away, "source pid 5 has committed it and waits for a synchronous standby, which may be away"),
+            (Blocker { xid: "77".into(), ..prepared }, "it is the prepared transaction `g` of database `d`; hint"),
+        ] {
+            assert!(invisible(xid, &[blocker]).starts_with(&format!("transaction {xid} to become visible: {says}")), "{says}");
+        }
+        assert_eq!(invisible(9, &[]), "transaction 9 to become visible: a synchronous standby may be away");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::partition::{Marker, Share, Work};
 use super::specs::TableSpec;
-use crate::apply::Item;
+use crate::apply::{Base, Item};
 use crate::change::{Op, Position};
 use crate::event::{Decoder, Event, Kind};
 use crate::log::kafka::Batch;
@@ -78,7 +78,12 @@ impl TableReader {
                         work.sent.push(message.timestamp * 1000);
                     }
                     for (plan, binding) in &self.shapes[shape].plans {
-                        work.items.push(Item { plan: *plan, change: change.clone(), binding: Ok(Arc::clone(binding)) });
+                        work.items.push(Item {
+                            plan: *plan,
+                            change: change.clone(),
+                            binding: Ok(Arc::clone(binding)),
+                            base: Base::Exact,
+                        });
                         work.places.push((message.offset, work.position));
                         work.times.push(at);
                     }

@@ -3,7 +3,7 @@
 
 use super::partition::{Marker, Share};
 use super::specs::TableSpec;
-use crate::apply::{Applier, Item};
+use crate::apply::{Applier, Base, Item};
 use crate::change::{Before, Change, Op, Position};
 use crate::fate::Fate;
 use crate::mapping::TablePlan;
@@ -148,7 +148,7 @@ async fn empty(
             before: Before::Absent,
             after: None,
         };
-        items.push(Item { plan, change, binding: Ok(Arc::new(binding)) });
+        items.push(Item { plan, change, binding: Ok(Arc::new(binding)), base: Base::Exact });
     }
     match applier.apply(session, &items).await {
         Ok(applied) => {

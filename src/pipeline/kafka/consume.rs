@@ -80,7 +80,7 @@ impl ApplyLife {
         let readers = specs.iter().map(|spec| TableReader::new(spec, &plans)).collect();
         let mut half = Half {
             connector: connector.name.clone(),
-            applier: Applier { plans, triggers_fire, deferred: triggers_fire },
+            applier: Applier { plans, triggers_fire, shared: true, deferred: triggers_fire },
             broken: broken.into_keys().collect(),
             specs,
             readers,

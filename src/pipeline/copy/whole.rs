@@ -1,27 +1,25 @@
 //! The first copy of one table, local log: under the snapshot of a temporary slot, in one target transaction with its record. What
 //! commits at or behind the slot's consistent point comes from the stream; an interrupted copy leaves nothing behind.
 
-use super::board::Board;
-use super::holdup::{self, Busy, Side};
-use super::{PipelineError, Tasks, session};
+use super::at_source;
+use super::pipe::pipe;
+use super::refused;
 use crate::change::{CommitLsn, Position, TableName};
 use crate::config::{Connector, Triggers};
 use crate::mapping::TablePlan;
 use crate::pg::Endpoint;
 use crate::pg::quote;
+use crate::pipeline::board::Board;
+use crate::pipeline::holdup::{self, Busy, Side};
+use crate::pipeline::{PipelineError, Tasks, session};
 use crate::source::{Connection, CreatedSlot, SlotKind, SlotName, SnapshotUse};
 use crate::store::table_state;
-use crate::target::TargetError;
 use crate::telemetry::Meter;
-use bytes::{Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio_postgres::Client;
-
-/// COPY data handed on at once, in bytes.
-const CHUNK: usize = 128 * 1024;
 
 /// What becomes of a table whose rows refer to rows that are not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +74,7 @@ impl Copier {
             }
             pause = if error.fate() == crate::fate::Fate::Retry {
                 self.meter.retry("copy");
-                tracing::warn!(table = %plan.target, error = %super::chain(&error), "the copy is tried again");
+                tracing::warn!(table = %plan.target, error = %crate::pipeline::chain(&error), "the copy is tried again");
                 (pause * 2).min(Duration::from_secs(10))
             } else {
                 self.halted(plan, &error).await;
@@ -90,7 +88,7 @@ impl Copier {
     async fn halted(&self, plan: &TablePlan, error: &PipelineError) {
         let because = match error {
             PipelineError::Session(error) => error.without_values(),
-            other => super::chain(other),
+            other => crate::pipeline::chain(other),
         };
         let hint = "cure that, and the copy is tried again within 30 s; SIGHUP or a restart tries at once".to_owned();
         tracing::error!(table = %plan.target, "the first copy halted: {because}\n  hint: {hint}");
@@ -129,7 +127,7 @@ impl Copier {
         if self.connector.target.triggers == Triggers::Off {
             target.batch_execute("SET session_replication_role = replica").await.map_err(refused)?;
         }
-        target.batch_execute(super::run::DURABLE).await.map_err(refused)?;
+        target.batch_execute(crate::pipeline::run::DURABLE).await.map_err(refused)?;
         target.batch_execute("BEGIN").await.map_err(refused)?;
         let into = quote::table(&plan.target);
         let filled = format!("SELECT EXISTS (SELECT FROM {into})");
@@ -151,50 +149,26 @@ impl Copier {
         let names: Vec<String> = columns.iter().map(|&input| quote::ident(&plan.inputs[input].name)).collect();
         let only = if plan.partitioned { "" } else { "ONLY " };
         let copy_out = format!("COPY (SELECT {} FROM {only}{}) TO STDOUT", names.join(", "), quote::table(&plan.source));
-        let rows = self.pipe(number, plan, (source, &copy_out), (target, &copy_in)).await?;
+        let mut counted = 0;
+        let count = |rows| {
+            self.meter.copied(number, rows - counted);
+            counted = rows;
+            true
+        };
+        let piped = pipe((source, &copy_out), (target, &copy_in), at_source, refused, count).await?;
+        let rows = piped.expect("it always goes on").rows;
+        self.meter.copied(number, rows.saturating_sub(counted));
         if straight {
-            return Ok(rows);
+            return Ok(i64::try_from(rows).unwrap_or(i64::MAX));
         }
         let sql = plan.insert_from("pg_temp.tablelift_staging");
         let inserted = target.execute(&sql, &[]).await.map_err(refused)?;
         Ok(i64::try_from(inserted).unwrap_or(i64::MAX))
     }
-
-    async fn pipe(
-        &self,
-        number: usize,
-        plan: &TablePlan,
-        (source, copy_out): (&Client, &str),
-        (target, copy_in): (&Client, &str),
-    ) -> Result<i64, PipelineError> {
-        let refused = |source| refused(plan, source);
-        let rows = source.copy_out(copy_out).await.map_err(at_source)?;
-        let sink = target.copy_in::<_, Bytes>(copy_in).await.map_err(refused)?;
-        tokio::pin!(rows, sink);
-        let (mut chunk, mut count, mut counted) = (BytesMut::with_capacity(CHUNK * 2), 0_u64, 0_u64);
-        while let Some(row) = rows.next().await {
-            chunk.extend_from_slice(&row.map_err(at_source)?);
-            count += 1;
-            if chunk.len() >= CHUNK {
-                if sink.send(chunk.split().freeze()).await.is_err() {
-                    break; // the reason comes with `finish`
-                }
-                chunk.reserve(CHUNK * 2);
-                self.meter.copied(number, count - counted);
-                counted = count;
-            }
-        }
-        if !chunk.is_empty() {
-            sink.send(chunk.freeze()).await.ok();
-        }
-        sink.finish().await.map_err(refused)?;
-        self.meter.copied(number, count - counted);
-        Ok(i64::try_from(count).unwrap_or(i64::MAX))
-    }
 }
 
 /// A session that reads under a temporary slot's snapshot.
-pub(super) struct Snapshot {
+pub struct Snapshot {
     pub made: CreatedSlot,
     /// Holds the slot, which keeps the snapshot.
     _stream: Connection,
@@ -204,7 +178,7 @@ pub(super) struct Snapshot {
 ///
 /// # Errors
 /// See [`PipelineError`]. A table that was rewritten meanwhile is tried again: the snapshot would see it empty.
-pub(super) async fn open_snapshot(
+pub async fn open_snapshot(
     endpoint: &Endpoint,
     name: &str,
     source: &Client,
@@ -238,15 +212,7 @@ async fn files(source: &Client, table: &TableName) -> Result<Vec<u32>, PipelineE
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-pub(super) fn at_source(source: tokio_postgres::Error) -> PipelineError {
-    PipelineError::Query { side: "source", source }
-}
-
-fn refused(plan: &TablePlan, source: tokio_postgres::Error) -> PipelineError {
-    PipelineError::Session(TargetError::Refused { table: plan.target.clone(), source })
-}
-
-pub(super) fn temporary_name(object: &str) -> Result<SlotName, PipelineError> {
+pub fn temporary_name(object: &str) -> Result<SlotName, PipelineError> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let nth = NEXT.fetch_add(1, Ordering::Relaxed);
     Ok(SlotName::new(format!("{}_copy_{}_{nth}", &object[..object.len().min(40)], std::process::id()))?)

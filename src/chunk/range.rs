@@ -1,0 +1,123 @@
+//! A table in ranges: more of them than workers, planned from sizes alone. A range is read in chunks, and remembers where the next begins.
+
+use serde::{Deserialize, Serialize};
+
+/// A part of a table that is read from its beginning to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Range {
+    /// Blocks of one file: of the table, or of one partition. They mean the same rows only as long as the file is the same: a rewrite moves
+    /// rows, and the stream says nothing of it.
+    Blocks {
+        /// `pg_class.oid` of the table or partition.
+        relation: u32,
+        /// `pg_relation_filenode`.
+        file: u32,
+        next: u32,
+        /// `None`: to the end, wherever that is when it is reached.
+        end: Option<u32>,
+    },
+}
+
+/// One file of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub relation: u32,
+    pub file: u32,
+    pub blocks: u32,
+}
+
+/// Blocks that are worth a range of their own: 64 MiB at the usual size.
+const WORTH: u32 = 8192;
+const MOST: u32 = 256;
+
+/// The ranges of a table that lies in these files. The last one of each is open-ended: it grows while we read.
+pub fn plan(parts: &[Part]) -> Vec<Range> {
+    let mut ranges = Vec::new();
+    for part in parts {
+        let count = part.blocks.div_ceil(WORTH).clamp(1, MOST);
+        let size = part.blocks.div_ceil(count).max(1);
+        for nth in 0..count {
+            let end = (nth + 1 < count).then_some((nth + 1) * size);
+            ranges.push(Range::Blocks { relation: part.relation, file: part.file, next: nth * size, end });
+        }
+    }
+    ranges
+}
+
+impl Range {
+    /// The next chunk of so many units: where it ends, given how many blocks the file has now. The chunk that reaches the end is the last.
+    pub fn chunk(&self, units: u32, blocks: u32) -> Chunk {
+        let Range::Blocks { next, end, .. } = self;
+        let bound = end.unwrap_or(u32::MAX);
+        let until = next.saturating_add(units.max(1)).min(bound);
+        let last = until >= bound || end.is_none() && until >= blocks;
+        Chunk { from: *next, until, last }
+    }
+
+    /// The same range behind a chunk.
+    #[must_use]
+    pub fn behind(&self, chunk: &Chunk) -> Self {
+        let Range::Blocks { relation, file, end, .. } = self;
+        Range::Blocks { relation: *relation, file: *file, next: chunk.until, end: *end }
+    }
+}
+
+/// A piece of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    pub from: u32,
+    /// Not in it.
+    pub until: u32,
+    /// The range ends with it.
+    pub last: bool,
+}
+
+impl Chunk {
+    /// The condition on the source's rows.
+    pub fn condition(&self) -> String {
+        format!("ctid >= '({},0)'::pg_catalog.tid AND ctid < '({},0)'::pg_catalog.tid", self.from, self.until)
+    }
+
+    pub fn units(&self) -> u32 {
+        self.until - self.from
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(next: u32, end: Option<u32>) -> Range {
+        Range::Blocks { relation: 1, file: 2, next, end }
+    }
+
+    #[test]
+    fn ranges_cover_every_block_once_and_the_last_is_open() {
+        for blocks in [0, 1, WORTH, WORTH + 1, 100_000, 4_000_000_000] {
+            let ranges = plan(&[Part { relation: 1, file: 2, blocks }]);
+            let mut at = 0;
+            for (nth, range) in ranges.iter().enumerate() {
+                let Range::Blocks { next, end, .. } = range;
+                assert_eq!(*next, at, "{blocks}");
+                assert_eq!(end.is_none(), nth + 1 == ranges.len());
+                at = end.unwrap_or(at);
+                assert!(end.is_none_or(|end| end > *next));
+            }
+            assert!(ranges.len() <= MOST as usize);
+        }
+    }
+
+    #[test]
+    fn a_range_is_read_chunk_by_chunk() {
+        let range = blocks(0, Some(25));
+        let first = range.chunk(10, 100);
+        assert_eq!(first, Chunk { from: 0, until: 10, last: false });
+        let rest = range.behind(&first).behind(&Chunk { from: 10, until: 20, last: false });
+        assert_eq!(rest.chunk(10, 100), Chunk { from: 20, until: 25, last: true });
+        let open = blocks(90, None);
+        assert_eq!(open.chunk(10, 101), Chunk { from: 90, until: 100, last: false }, "the file has grown");
+        assert_eq!(open.chunk(10, 100), Chunk { from: 90, until: 100, last: true });
+        assert_eq!(blocks(0, None).chunk(10, 0), Chunk { from: 0, until: 10, last: true });
+    }
+}

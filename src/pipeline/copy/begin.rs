@@ -1,0 +1,64 @@
+//! Tables that are new: their ranges are planned and recorded before the stream brings their first change.
+
+use crate::catalog;
+use crate::config::Connector;
+use crate::mapping::{Kind, TablePlan};
+use crate::pg::quote;
+use crate::pipeline::PipelineError;
+use crate::pipeline::board::Board;
+use crate::store::copy_range;
+use crate::store::table_state::{self, Halted, TableState};
+use tokio_postgres::Client;
+
+/// From this version on a range of blocks is read without reading the whole table (PostgreSQL 14's release notes, "TID range scans").
+const BLOCK_RANGES: u32 = 140_000;
+
+/// Whether a table is copied in chunks.
+pub fn in_chunks(plan: &TablePlan, version: u32) -> bool {
+    plan.kind == Kind::Keyed && !plan.outputs.is_empty() && version >= BLOCK_RANGES
+}
+
+/// Takes up the copies of new tables, and notes in `states` which are under way.
+///
+/// # Errors
+/// See [`PipelineError`].
+pub async fn begin<'p>(
+    (source, target): (&Client, &Client),
+    connector: &Connector,
+    version: u32,
+    plans: impl Iterator<Item = &'p TablePlan>,
+    states: &mut [TableState],
+    board: &Board,
+) -> Result<(), PipelineError> {
+    let fresh = |plan: &&TablePlan| states.iter().any(|state| state.target == plan.target && !state.copied && !state.copying);
+    let plans: Vec<&TablePlan> = plans.filter(|plan| in_chunks(plan, version)).filter(fresh).collect();
+    if plans.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = plans.iter().map(|plan| plan.source.clone()).collect();
+    let parts = catalog::parts(source, &names).await?;
+    for plan in plans {
+        if connector.kafka().is_none() && is_filled(target, plan).await? {
+            let because = format!("`{}` is not empty: the first copy would mix with the rows that are there", plan.target);
+            let hint = "empty it, or run with --no-copy if it holds the source's rows already".to_owned();
+            tracing::error!(table = %plan.target, "the first copy halted: {because}\n  hint: {hint}");
+            let halted = Halted { because, hint };
+            table_state::halt(target, &connector.name, &plan.target, None, &halted).await?;
+            board.halted(&plan.target, halted, None);
+            continue;
+        }
+        let ranges = crate::chunk::plan(parts.get(&plan.source).map_or(&[][..], Vec::as_slice));
+        copy_range::plan(target, &connector.name, &plan.target, &ranges).await?;
+        table_state::lift(target, &connector.name, &plan.target).await?;
+        for state in states.iter_mut().filter(|state| state.target == plan.target) {
+            (state.copying, state.halted) = (true, None);
+        }
+    }
+    Ok(())
+}
+
+async fn is_filled(target: &Client, plan: &TablePlan) -> Result<bool, PipelineError> {
+    let sql = format!("SELECT EXISTS (SELECT FROM {})", quote::table(&plan.target));
+    let row = target.query_one(&sql, &[]).await;
+    Ok(row.map_err(|source| PipelineError::Query { side: "target", source })?.get(0))
+}

@@ -1,0 +1,84 @@
+//! The first copy. A table with a key is read in chunks while its changes flow: each chunk in a short transaction of its own, entered between
+//! two transactions of the stream (see `turn`), its progress recorded with its rows. What has no key, and what lies on a source before
+//! PostgreSQL 14, is copied whole (see `whole`).
+
+mod begin;
+mod pipe;
+mod reread;
+mod source;
+mod target;
+mod whole;
+mod work;
+mod worker;
+
+pub(super) use begin::{begin, in_chunks};
+pub(super) use reread::{Rereader, Rereads};
+pub(super) use source::{ChunkSource, Reading, failed as at_source};
+pub(super) use target::Targets;
+pub(super) use whole::{Copier, open_snapshot, temporary_name};
+pub(super) use work::{Task, Work};
+pub(super) use worker::{CopyTable, Copying, Limits, all};
+
+use super::PipelineError;
+use super::turn::ChunkTurn;
+use crate::change::EndLsn;
+use crate::mapping::TablePlan;
+use crate::target::TargetError;
+use pipe::Piped;
+use tokio_postgres::Client;
+
+/// Opens the other end of a worker.
+pub(super) trait Sinks: Send + Sync {
+    type Sink: Sink;
+
+    fn open(&self) -> impl Future<Output = Result<Self::Sink, PipelineError>> + Send;
+}
+
+/// Where chunks go.
+pub(super) trait Sink: Send {
+    /// Brings a chunk's rows, in its turn. Local: they are durable, and so is the progress. Kafka: they stand in the log's order.
+    fn bring(
+        &mut self,
+        task: &Task,
+        source: &ChunkSource,
+        reading: &Reading,
+        turn: &ChunkTurn,
+    ) -> impl Future<Output = Result<Piped, ChunkError>> + Send;
+
+    /// Brings rows that are to be read again, in their turn, or their absence; and ends the requests.
+    fn reread(
+        &mut self,
+        rereads: &Rereads<'_>,
+        source: &ChunkSource,
+        until: EndLsn,
+    ) -> impl Future<Output = Result<(), ChunkError>> + Send;
+
+    /// Makes durable what was brought, and records it, if that is still to be done.
+    fn settle(&mut self) -> impl Future<Output = Result<(), PipelineError>> + Send;
+
+    /// Undoes a chunk that was not brought.
+    fn give_back(&mut self) -> impl Future<Output = Result<(), PipelineError>> + Send;
+
+    /// The session on the target.
+    fn client(&self) -> &Client;
+}
+
+/// Why a chunk was not brought.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ChunkError {
+    /// A transaction that the stream has brought is not visible yet.
+    #[error("transaction {0} is not visible yet")]
+    Invisible(u64),
+    #[error("the stream has brought more than is remembered one by one")]
+    NoBarrier,
+    #[error("the table's file is another one")]
+    Rewritten,
+    #[error("the stream has waited for too long")]
+    TooLong,
+    #[error(transparent)]
+    Failed(#[from] PipelineError),
+}
+
+fn refused(plan: &TablePlan, source: tokio_postgres::Error) -> PipelineError {
+    PipelineError::Session(TargetError::Refused { table: plan.target.clone(), source })
+}

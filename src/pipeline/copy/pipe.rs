@@ -1,0 +1,54 @@
+//! COPY from database to database, the rows passed through unread.
+
+use crate::pipeline::PipelineError;
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use tokio_postgres::Client;
+
+/// COPY data handed on at once, in bytes.
+const CHUNK: usize = 128 * 1024;
+
+/// What went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Piped {
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// Pours what `copy_out` sends into what `copy_in` takes. `go_on` is told what has gone through, now and then; `None`: it said no, and both
+/// sessions are in the middle of it.
+///
+/// # Errors
+/// Of either side, by `at_source` and `at_target`.
+pub async fn pipe(
+    (source, copy_out): (&Client, &str),
+    (target, copy_in): (&Client, &str),
+    at_source: impl Fn(tokio_postgres::Error) -> PipelineError,
+    at_target: impl Fn(tokio_postgres::Error) -> PipelineError,
+    mut go_on: impl FnMut(u64) -> bool,
+) -> Result<Option<Piped>, PipelineError> {
+    let rows = source.copy_out(copy_out).await.map_err(&at_source)?;
+    let sink = target.copy_in::<_, Bytes>(copy_in).await.map_err(&at_target)?;
+    tokio::pin!(rows, sink);
+    let (mut chunk, mut messages, mut bytes) = (BytesMut::with_capacity(CHUNK * 2), 0_u64, 0_u64);
+    while let Some(row) = rows.next().await {
+        chunk.extend_from_slice(&row.map_err(&at_source)?);
+        messages += 1;
+        if chunk.len() >= CHUNK {
+            bytes += chunk.len() as u64;
+            if sink.send(chunk.split().freeze()).await.is_err() {
+                break; // the reason comes with `finish`
+            }
+            if !go_on(messages) {
+                return Ok(None);
+            }
+            chunk.reserve(CHUNK * 2);
+        }
+    }
+    if !chunk.is_empty() {
+        bytes += chunk.len() as u64;
+        sink.send(chunk.freeze()).await.ok();
+    }
+    let rows = sink.finish().await.map_err(&at_target)?;
+    Ok(Some(Piped { rows, bytes }))
+}

@@ -1,0 +1,178 @@
+//! The re-read set's reader: rows that could not be applied are read anew, under the rules of a chunk, and brought as they are or as absent.
+
+use super::source::ChunkSource;
+use super::worker::{Copying, halt};
+use super::{ChunkError, Sink, Sinks};
+use crate::change::{EndLsn, TableName};
+use crate::fate::Fate;
+use crate::pipeline::PipelineError;
+use crate::pipeline::turn::ChunkTurn;
+use crate::source;
+use crate::store::reread::{self, Reread};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Rows of one table that are read at once.
+const MOST: usize = 200;
+const LOOK: i64 = 2000;
+/// Nobody tells us of what others ask for.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const MOMENT: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A table whose rows the target refuses is tried again after so long.
+const REFUSED_PAUSE: Duration = Duration::from_millis(200);
+const HALT_PAUSE: Duration = Duration::from_secs(30);
+const REFUSED_LIMIT: Duration = Duration::from_secs(60);
+
+/// Rows of one table that are to be read again.
+pub struct Rereads<'a> {
+    pub number: usize,
+    pub keys: Vec<&'a Vec<String>>,
+    pub ids: Vec<i64>,
+}
+
+/// Reads them, for as long as a life lasts.
+pub struct Rereader<S: Sinks> {
+    copying: Arc<Copying>,
+    sinks: Arc<S>,
+    sessions: Option<(ChunkSource, S::Sink)>,
+    /// Tables whose rows the target refuses: since when, and when they are tried again.
+    refused: BTreeMap<TableName, (Instant, Instant)>,
+}
+
+impl<S: Sinks> Rereader<S> {
+    pub fn new(copying: Arc<Copying>, sinks: Arc<S>) -> Self {
+        Self { copying, sinks, sessions: None, refused: BTreeMap::new() }
+    }
+
+    pub async fn run(mut self) {
+        let mut pause = MOMENT;
+        loop {
+            pause = match self.round().await {
+                Ok(true) => {
+                    tokio::time::sleep(MOMENT).await;
+                    MOMENT
+                }
+                Ok(false) => {
+                    tokio::time::timeout(LOOK_AGAIN, self.copying.window.news()).await.ok();
+                    MOMENT
+                }
+                Err(error) => {
+                    self.sessions = None;
+                    tracing::warn!(error = %crate::pipeline::chain(&error), "rows are to be read again: tried again");
+                    self.copying.meter.retry("reread");
+                    tokio::time::sleep(pause).await;
+                    (pause * 2).min(LONGEST_PAUSE)
+                }
+            };
+        }
+    }
+
+    /// Whatever is open. Gives whether some is left.
+    async fn round(&mut self) -> Result<bool, PipelineError> {
+        let asked = self.copying.window.asked();
+        let copying = Arc::clone(&self.copying);
+        let (_, sink) = self.sessions().await?;
+        let open = reread::oldest(sink.client(), &copying.connector.name, LOOK).await?;
+        if open.is_empty() {
+            let was_open = self.copying.window.has_open_rereads();
+            self.copying.window.answered(asked);
+            if was_open {
+                // the window closes when the stream passes this
+                let (source, _) = self.sessions().await?;
+                source::emit_mark(&source.client).await?;
+            }
+            return Ok(false);
+        }
+        let tables: BTreeSet<&TableName> = open.iter().map(|reread| &reread.target).collect();
+        for table in tables {
+            let mine: Vec<&Reread> = open.iter().filter(|reread| &reread.target == table).collect();
+            for some in mine.chunks(MOST) {
+                self.table(table, some).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn table(&mut self, target: &TableName, rereads: &[&Reread]) -> Result<(), PipelineError> {
+        let copying = Arc::clone(&self.copying);
+        let of = |table: &super::CopyTable| table.targets.contains(target);
+        let Some(number) = copying.tables.iter().position(of) else { return Ok(()) };
+        if self.refused.get(target).is_some_and(|(_, again)| *again > Instant::now()) {
+            return Ok(());
+        }
+        let keys = rereads.iter().map(|reread| &reread.key).collect();
+        let rereads = Rereads { number, keys, ids: rereads.iter().map(|reread| reread.id).collect() };
+        match self.read(&rereads).await {
+            Ok(until) => {
+                self.copying.window.reaches(until);
+                if self.refused.remove(target).is_some() {
+                    copying.board.waits(&target.to_string(), None);
+                }
+                return Ok(());
+            }
+            Err(ChunkError::Failed(error)) if error.fate() == Fate::Retry => return Err(error),
+            Err(ChunkError::Failed(error)) => self.refuse(target, error).await,
+            Err(ChunkError::Invisible(xid)) => {
+                tracing::debug!(table = %target, xid, "a row is read again once a commit is visible");
+            }
+            Err(_) => {}
+        }
+        if let Some((source, sink)) = &mut self.sessions {
+            source.end().await?;
+            sink.give_back().await?;
+        }
+        Ok(())
+    }
+
+    async fn refuse(&mut self, target: &TableName, error: PipelineError) {
+        let now = Instant::now();
+        let since = self.refused.get(target).map_or(now, |(since, _)| *since);
+        let passes = matches!(&error, PipelineError::Session(error) if error.is_unique_conflict() || error.is_foreign_key());
+        if passes && since.elapsed() < REFUSED_LIMIT {
+            self.refused.insert(target.clone(), (since, now + REFUSED_PAUSE));
+            let what = "rows that are read again: a row of the stream, or of another table, stands in their way".to_owned();
+            self.copying.board.waits(&target.to_string(), Some(what));
+            return;
+        }
+        self.refused.insert(target.clone(), (since, now + HALT_PAUSE));
+        halt(&self.copying, target, &error).await;
+    }
+
+    async fn read(&mut self, rereads: &Rereads<'_>) -> Result<EndLsn, ChunkError> {
+        let copying = Arc::clone(&self.copying);
+        let table = &copying.tables[rereads.number];
+        let (source, sink) = self.sessions().await?;
+        let busy = Arc::clone(&source.busy);
+        let _busy = busy.begin();
+        if copying.turns.want_barrier() {
+            let turn = copying.turns.chunk().await;
+            turn.barrier(&source.barrier().await?);
+        }
+        source.lock_table(&table.source).await?;
+        let turn = copying.turns.chunk().await;
+        let until = match source.snapshot(&turn).await {
+            Err(ChunkError::Invisible(_)) if source.sees(&turn, MOMENT).await? => {
+                source.lock_table(&table.source).await?;
+                source.snapshot(&turn).await?
+            }
+            until => until?,
+        };
+        sink.reread(rereads, source, until).await?;
+        drop::<ChunkTurn>(turn);
+        source.end().await?;
+        sink.settle().await?;
+        Ok(until)
+    }
+
+    async fn sessions(&mut self) -> Result<(&ChunkSource, &mut S::Sink), PipelineError> {
+        if self.sessions.is_none() {
+            let Copying { connector, system, board, .. } = &*self.copying;
+            let (source, sink) = tokio::try_join!(ChunkSource::open(connector, system, board), self.sinks.open())?;
+            self.sessions = Some((source, sink));
+        }
+        let (source, sink) = self.sessions.as_mut().expect("they were opened a moment ago");
+        Ok((source, sink))
+    }
+}

@@ -1,0 +1,176 @@
+//! The source's side of a chunk: one short transaction, whose snapshot is taken while the stream stands still.
+
+use super::ChunkError;
+use super::work::Task;
+use crate::change::{EndLsn, TableName};
+use crate::chunk::{Chunk, Range, Snapshot};
+use crate::config::Connector;
+use crate::pg::quote;
+use crate::pipeline::board::Board;
+use crate::pipeline::holdup::{Busy, Side};
+use crate::pipeline::turn::ChunkTurn;
+use crate::pipeline::{PipelineError, Tasks, session};
+use crate::source;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_postgres::Client;
+
+/// A session that reads chunks.
+pub struct ChunkSource {
+    pub client: Client,
+    pub busy: Arc<Busy>,
+    _tasks: Tasks,
+}
+
+/// A transaction that is open, the table locked against rewrites, and no snapshot taken yet.
+pub struct Locked {
+    /// The table or partition, quoted.
+    pub relation: String,
+    oid: u32,
+    file: u32,
+}
+
+/// What the chunk will read.
+pub struct Reading {
+    pub relation: String,
+    pub chunk: Chunk,
+    /// Everything that the snapshot sees is in the WAL before it.
+    pub until: EndLsn,
+}
+
+impl ChunkSource {
+    /// Opens it, on the very server that the stream comes from.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn open(connector: &Connector, system: &(String, u32), board: &Board) -> Result<Self, PipelineError> {
+        let tasks = Tasks::default();
+        let name = connector.object_name();
+        let client = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
+        let facts = source::server_facts(&client).await?;
+        if facts.in_recovery || (&facts.system_id, facts.timeline) != (&system.0, system.1) {
+            return Err(PipelineError::Belief {
+                what: "the copy's session is not on the server that the stream comes from".to_owned(),
+                hint: "`[source] url` must lead to the primary, and to one only: target_session_attrs=read-write".to_owned(),
+            });
+        }
+        let busy = Busy::of(&client, Side::Source, None, board).await?;
+        Ok(Self { client, busy, _tasks: tasks })
+    }
+
+    /// What the stream has behind it and nobody knows one by one: an own transaction id, then a snapshot.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn barrier(&self) -> Result<Snapshot, PipelineError> {
+        self.client.batch_execute("BEGIN; SELECT pg_catalog.pg_current_xact_id(); ROLLBACK").await.map_err(failed)?;
+        let row = self.client.query_one("SELECT pg_catalog.pg_current_snapshot()::text", &[]).await.map_err(failed)?;
+        snapshot(row.get(0))
+    }
+
+    /// Begins a chunk. The lock comes before the snapshot: what is rewritten or truncated between the two would look empty.
+    ///
+    /// # Errors
+    /// The table is gone, or somebody holds it.
+    pub async fn lock(&self, range: &Range) -> Result<Locked, ChunkError> {
+        let Range::Blocks { relation: oid, file, .. } = *range;
+        let sql = "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
+                   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
+        let Some(row) = self.client.query_opt(sql, &[&oid]).await.map_err(failed)? else { return Err(ChunkError::Rewritten) };
+        let relation: String = row.get(0);
+        self.begin(&format!("ONLY {relation}")).await?;
+        Ok(Locked { relation, oid, file })
+    }
+
+    /// Takes the snapshot, in the chunk's turn, and holds it against what the stream has brought.
+    ///
+    /// # Errors
+    /// It does not see all of that; or the file is another one.
+    pub async fn look(&self, locked: Locked, task: &Task, turn: &ChunkTurn) -> Result<Reading, ChunkError> {
+        let sql = "SELECT pg_catalog.pg_relation_filenode($1::oid),
+                   pg_catalog.pg_relation_size($1::oid) / pg_catalog.current_setting('block_size')::bigint, $2::text::regclass::oid";
+        let file = async { Ok(self.client.query_one(sql, &[&locked.oid, &locked.relation]).await.map_err(failed)?) };
+        // sent together: one round trip
+        let (until, row) = tokio::try_join!(self.snapshot(turn), file)?;
+        let (file, blocks, oid): (Option<u32>, Option<i64>, u32) = (row.get(0), row.get(1), row.get(2));
+        if file != Some(locked.file) || oid != locked.oid {
+            return Err(ChunkError::Rewritten);
+        }
+        let blocks = u32::try_from(blocks.unwrap_or(0)).unwrap_or(u32::MAX);
+        Ok(Reading { relation: locked.relation, chunk: task.range.chunk(task.units, blocks), until })
+    }
+
+    /// Begins to read single rows of a table, partitions and all.
+    ///
+    /// # Errors
+    /// As `lock`.
+    pub async fn lock_table(&self, table: &TableName) -> Result<(), ChunkError> {
+        Ok(self.begin(&quote::table(table)).await?)
+    }
+
+    async fn begin(&self, relation: &str) -> Result<(), PipelineError> {
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off; SET LOCAL lock_timeout = '10s';
+             LOCK TABLE {relation} IN ACCESS SHARE MODE"
+        );
+        self.client.batch_execute(&begin).await.map_err(failed)
+    }
+
+    /// Takes the transaction's snapshot, in the chunk's turn, and holds it against what the stream has brought. Gives a place that everything
+    /// it sees lies before.
+    ///
+    /// # Errors
+    /// It does not see all of that.
+    pub async fn snapshot(&self, turn: &ChunkTurn) -> Result<EndLsn, ChunkError> {
+        let must = turn.must().ok_or(ChunkError::NoBarrier)?;
+        let sql = "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text";
+        let row = self.client.query_one(sql, &[]).await.map_err(failed)?;
+        let taken = snapshot(row.get(0))?;
+        if let Some(xid) = must.lacks(&taken) {
+            return Err(ChunkError::Invisible(xid));
+        }
+        turn.seen(&taken);
+        row.get::<_, &str>(1).parse().map(EndLsn).map_err(|_| answer().into())
+    }
+
+    /// Ends the transaction, and waits until a new snapshot would see what the stream has brought. Gives false if it does not within
+    /// `patience`.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn sees(&self, turn: &ChunkTurn, patience: Duration) -> Result<bool, PipelineError> {
+        self.end().await?;
+        let begun = Instant::now();
+        loop {
+            let row = self.client.query_one("SELECT pg_catalog.pg_current_snapshot()::text", &[]).await.map_err(failed)?;
+            let now = snapshot(row.get(0))?;
+            if turn.must().is_some_and(|must| must.lacks(&now).is_none()) {
+                return Ok(true);
+            }
+            if begun.elapsed() >= patience {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Ends the transaction.
+    ///
+    /// # Errors
+    /// The session is gone.
+    pub async fn end(&self) -> Result<(), PipelineError> {
+        self.client.batch_execute("ROLLBACK").await.map_err(failed)
+    }
+}
+
+fn snapshot(text: &str) -> Result<Snapshot, PipelineError> {
+    text.parse().map_err(|_| answer())
+}
+
+fn answer() -> PipelineError {
+    PipelineError::Stream(source::SourceError::Answer { doing: "take a snapshot" })
+}
+
+pub fn failed(source: tokio_postgres::Error) -> PipelineError {
+    PipelineError::Query { side: "source", source }
+}

@@ -1,0 +1,182 @@
+//! The local log's side of a chunk: its rows and its progress, in one target transaction, while the stream's writer stands still.
+
+use super::pipe::{Piped, pipe};
+use super::source::{ChunkSource, Reading, failed};
+use super::work::Task;
+use super::{ChunkError, Rereads, Sink, Sinks, refused};
+use crate::change::EndLsn;
+use crate::config::{Connector, Triggers};
+use crate::mapping::{CopyForm, TablePlan};
+use crate::pipeline::board::Board;
+use crate::pipeline::holdup::{Busy, Side};
+use crate::pipeline::run::DURABLE;
+use crate::pipeline::turn::ChunkTurn;
+use crate::pipeline::{PipelineError, Tasks, session};
+use crate::store::copy_range::{self, CopyRange};
+use crate::store::reread;
+use crate::target::{TargetError, origin};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_postgres::Client;
+
+/// A chunk that the stream waits for is given up after so long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A session that writes chunks.
+pub struct ChunkTarget {
+    client: Client,
+    connector: String,
+    epoch: i64,
+    plans: Arc<Vec<TablePlan>>,
+    /// Plans that have their staging table here.
+    staged: BTreeSet<usize>,
+    pub busy: Arc<Busy>,
+    _tasks: Tasks,
+}
+
+/// Opens them.
+pub struct Targets {
+    pub connector: Arc<Connector>,
+    pub epoch: i64,
+    pub plans: Arc<Vec<TablePlan>>,
+    pub board: Arc<Board>,
+}
+
+impl Sinks for Targets {
+    type Sink = ChunkTarget;
+
+    async fn open(&self) -> Result<ChunkTarget, PipelineError> {
+        let Self { connector, epoch, plans, board } = self;
+        let tasks = Tasks::default();
+        let name = connector.object_name();
+        let endpoint = &connector.target.endpoint;
+        let client = session::open_for_copy_in(&tasks, endpoint, &name).await.map_err(PipelineError::Target)?;
+        let settings = format!(
+            "{DURABLE}; SET lock_timeout = '2s'; {}",
+            if connector.target.triggers == Triggers::Off { "SET session_replication_role = replica" } else { "" }
+        );
+        client.batch_execute(&settings).await.map_err(at_target)?;
+        origin::carry(&client, &name, Duration::ZERO).await;
+        let busy = Busy::of(&client, Side::Target, None, board).await?;
+        let (name, plans) = (connector.name.clone(), Arc::clone(plans));
+        Ok(ChunkTarget { client, connector: name, epoch: *epoch, plans, staged: BTreeSet::new(), busy, _tasks: tasks })
+    }
+}
+
+impl ChunkTarget {
+    /// The staging table of a plan, made once a session.
+    async fn staging(&mut self, number: usize) -> Result<String, PipelineError> {
+        let plan = &self.plans[number];
+        let name = format!("pg_temp.tablelift_staging_{number}");
+        if self.staged.insert(number) {
+            let sql = format!("CREATE TEMP TABLE tablelift_staging_{number} ({}) ON COMMIT DELETE ROWS", plan.staging_columns());
+            let made = self.client.batch_execute(&sql).await.map_err(|source| refused(plan, source));
+            if made.is_err() {
+                self.staged.remove(&number);
+            }
+            made?;
+        }
+        Ok(name)
+    }
+
+    async fn pour(
+        &mut self,
+        task: &Task,
+        source: &ChunkSource,
+        reading: &Reading,
+        turn: &ChunkTurn,
+    ) -> Result<Piped, ChunkError> {
+        let plan = Arc::clone(&self.plans);
+        let plan = &plan[task.number];
+        let form = if task.merge { CopyForm::Staging } else { plan.copy_form() };
+        let staging = if form == CopyForm::Staging { self.staging(task.number).await? } else { String::new() };
+        let refused = |source| refused(plan, source);
+        self.client.batch_execute("BEGIN").await.map_err(refused)?;
+        let copy_out = plan.copy_out(&reading.relation, &reading.chunk.condition(), form);
+        let copy_in = plan.copy_in(&staging, form);
+        let begun = Instant::now();
+        let least = task.units == 1;
+        let go_on = |_| least || !turn.is_waited_for() || begun.elapsed() < PATIENCE;
+        let piped = pipe((&source.client, &copy_out), (&self.client, &copy_in), failed, refused, go_on).await?;
+        let mut piped = piped.ok_or(ChunkError::TooLong)?;
+        if form == CopyForm::Staging {
+            let sql = if task.merge { plan.upsert_from(&staging) } else { plan.insert_from(&staging) };
+            piped.rows = self.client.execute(&sql, &[]).await.map_err(refused)?;
+        }
+        Ok(piped)
+    }
+}
+
+impl Sink for ChunkTarget {
+    async fn bring(
+        &mut self,
+        task: &Task,
+        source: &ChunkSource,
+        reading: &Reading,
+        turn: &ChunkTurn,
+    ) -> Result<Piped, ChunkError> {
+        let busy = Arc::clone(&self.busy);
+        let _busy = busy.begin();
+        let piped = self.pour(task, source, reading, turn).await?;
+        let moved = CopyRange {
+            target: task.target.clone(),
+            nth: task.nth,
+            range: task.range.behind(&reading.chunk),
+            done: reading.chunk.last,
+            rows: i64::try_from(piped.rows).unwrap_or(i64::MAX),
+            bytes: i64::try_from(piped.bytes).unwrap_or(i64::MAX),
+        };
+        if !copy_range::advance(&self.client, &self.connector, self.epoch, &moved).await.map_err(PipelineError::from)? {
+            return Err(PipelineError::from(TargetError::Fenced).into());
+        }
+        let plan = &self.plans[task.number];
+        self.client.batch_execute("COMMIT").await.map_err(|source| refused(plan, source))?;
+        Ok(piped)
+    }
+
+    async fn reread(&mut self, rereads: &Rereads<'_>, source: &ChunkSource, until: EndLsn) -> Result<(), ChunkError> {
+        let plans = Arc::clone(&self.plans);
+        let plan = &plans[rereads.number];
+        let busy = Arc::clone(&self.busy);
+        let _busy = busy.begin();
+        let refused = |source| refused(plan, source);
+        let staging = self.staging(rereads.number).await?;
+        self.client.batch_execute("BEGIN").await.map_err(refused)?;
+        let copy_out = plan.copy_keys_out(&rereads.keys);
+        let copy_in = plan.copy_in(&staging, CopyForm::Staging);
+        pipe((&source.client, &copy_out), (&self.client, &copy_in), failed, refused, |_| true).await?;
+        self.client.batch_execute(&plan.delete_absent(&staging, &rereads.keys)).await.map_err(refused)?;
+        self.client.batch_execute("SAVEPOINT tablelift_rows").await.map_err(refused)?;
+        if let Err(error) = self.client.batch_execute(&plan.upsert_from(&staging)).await.map_err(refused) {
+            if !matches!(&error, PipelineError::Session(error) if error.is_unique_conflict()) {
+                return Err(error.into());
+            }
+            // values of a secondary key changed hands among the rows: all out, then all in
+            self.client.batch_execute("ROLLBACK TO SAVEPOINT tablelift_rows").await.map_err(refused)?;
+            self.client.batch_execute(&plan.delete_keys(&rereads.keys)).await.map_err(refused)?;
+            self.client.batch_execute(&plan.insert_from(&staging)).await.map_err(refused)?;
+        }
+        let (name, epoch) = (&self.connector, self.epoch);
+        if !reread::done(&self.client, name, epoch, &plan.target, &rereads.ids, until).await.map_err(PipelineError::from)? {
+            return Err(PipelineError::from(TargetError::Fenced).into());
+        }
+        Ok(self.client.batch_execute("COMMIT").await.map_err(refused)?)
+    }
+
+    async fn settle(&mut self) -> Result<(), PipelineError> {
+        Ok(())
+    }
+
+    async fn give_back(&mut self) -> Result<(), PipelineError> {
+        self.client.batch_execute("ROLLBACK").await.map_err(at_target)
+    }
+
+    fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+fn at_target(source: tokio_postgres::Error) -> PipelineError {
+    PipelineError::Query { side: "target", source }
+}

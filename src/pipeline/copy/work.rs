@@ -1,0 +1,253 @@
+//! What is still to be copied, shared by the workers. Derived from the recorded ranges; nothing here outlives a life.
+
+use crate::change::TableName;
+use crate::chunk::{Chunk, Pace, Range};
+use crate::store::copy_range::CopyRange;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// Blocks of a table's first chunk.
+const FIRST_UNITS: u32 = 256;
+/// How long a worker that finds nothing waits before it looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// After a chunk that met rows, so many more are expected to; doubled each time up to `MOST_MERGED`.
+const FEWEST_MERGED: u32 = 1;
+const MOST_MERGED: u32 = 64;
+
+/// All chunked copies of a life.
+pub struct Work(Mutex<Vec<TableWork>>);
+
+struct TableWork {
+    number: usize,
+    target: TableName,
+    ranges: Vec<RangeWork>,
+    pace: Pace,
+    /// Tried again then.
+    not_before: Option<Instant>,
+    /// Rows were moved under us: the ranges are void.
+    void: bool,
+    /// A worker plans its ranges anew, or finishes it.
+    taken: bool,
+    done: bool,
+    /// So many chunks from here on are merged with the rows that are there.
+    merge: u32,
+    merged: u32,
+    /// Since when rows in the way, or missing, refuse its chunks.
+    refused: Option<Instant>,
+    /// It was said to stand still.
+    halted: bool,
+}
+
+struct RangeWork {
+    nth: i32,
+    range: Range,
+    done: bool,
+    taken: bool,
+}
+
+/// A worker's next step.
+#[derive(Debug)]
+pub enum Next {
+    Chunk(Task),
+    /// The ranges of this table are to be planned anew.
+    Plan(usize),
+    /// All ranges of this table are read.
+    Finish(usize),
+    Wait(Duration),
+    Nothing,
+}
+
+/// A chunk to be read.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The table's place in the work.
+    table: usize,
+    /// Its plan's number, or its topic's.
+    pub number: usize,
+    pub target: TableName,
+    pub nth: i32,
+    pub range: Range,
+    pub units: u32,
+    /// Some of its rows are in the target already.
+    pub merge: bool,
+    /// The table was said to stand still.
+    pub halted: bool,
+}
+
+impl Work {
+    /// `tables`: the numbers of the plans, with their targets. `ranges`: all that are recorded.
+    pub fn new(tables: impl IntoIterator<Item = (usize, TableName)>, ranges: &[CopyRange]) -> Self {
+        let work = tables.into_iter().map(|(number, target)| {
+            let mine = ranges.iter().filter(|range| range.target == target);
+            let ranges: Vec<RangeWork> = mine.map(RangeWork::of).collect();
+            TableWork::new(number, target, ranges)
+        });
+        Self(Mutex::new(work.collect()))
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Vec<TableWork>> {
+        self.0.lock().expect("nothing panics while it holds the lock")
+    }
+
+    /// No table is left.
+    pub fn is_done(&self) -> bool {
+        self.tables().iter().all(|table| table.done)
+    }
+
+    /// Whether rows of a table are still to be read.
+    pub fn is_open(&self, number: usize) -> bool {
+        self.tables().iter().any(|table| table.number == number && table.ranges.iter().any(|range| !range.done))
+    }
+
+    /// Takes a step: the first range that nobody reads, in the tables' order.
+    pub fn next(&self) -> Next {
+        let now = Instant::now();
+        let mut tables = self.tables();
+        let mut wait: Option<Duration> = None;
+        for (at, table) in tables.iter_mut().enumerate().filter(|(_, table)| !table.done) {
+            let later = table.not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(now));
+            wait = Some(wait.map_or(later, |wait| wait.min(later)));
+            if table.taken || !later.is_zero() {
+                continue;
+            }
+            if table.void {
+                if table.ranges.iter().any(|range| range.taken) {
+                    continue;
+                }
+                table.taken = true;
+                return Next::Plan(table.number);
+            }
+            if table.ranges.iter().all(|range| range.done && !range.taken) {
+                table.taken = true;
+                return Next::Finish(table.number);
+            }
+            let units = table.pace.units();
+            let (number, target, merge, halted) = (table.number, table.target.clone(), table.merge > 0, table.halted);
+            if let Some(range) = table.ranges.iter_mut().find(|range| !range.done && !range.taken) {
+                range.taken = true;
+                let (nth, range) = (range.nth, range.range.clone());
+                return Next::Chunk(Task { table: at, number, target, nth, range, units, merge, halted });
+            }
+        }
+        wait.map_or(Next::Nothing, |wait| Next::Wait(wait.max(LOOK_AGAIN)))
+    }
+
+    /// A chunk's rows stand where they belong in the order of things. Gives whether the table has no others left.
+    pub fn entered(&self, task: &Task, chunk: &Chunk) -> bool {
+        let table = &mut self.tables()[task.table];
+        if let Some(range) = table.ranges.iter_mut().find(|range| range.nth == task.nth) {
+            range.range = range.range.behind(chunk);
+            range.done = chunk.last;
+        }
+        table.ranges.iter().all(|range| range.done)
+    }
+
+    /// A chunk that entered is durable, and recorded.
+    pub fn settled(&self, task: &Task, chunk: &Chunk, time: Duration, aim: Duration) {
+        self.with(task, |table| {
+            table.pace.took(chunk.units(), time, aim);
+            table.merge = table.merge.saturating_sub(u32::from(task.merge));
+            if !task.merge {
+                table.merged = 0;
+            }
+            (table.refused, table.halted) = (None, false);
+        });
+    }
+
+    /// A chunk met rows that are there: it is merged with them.
+    pub fn merge(&self, task: &Task) {
+        self.with(task, |table| {
+            table.merged = (table.merged * 2).clamp(FEWEST_MERGED, MOST_MERGED);
+            table.merge = table.merged;
+        });
+    }
+
+    /// A chunk took too long.
+    pub fn halve(&self, task: &Task) {
+        self.with(task, |table| table.pace.halve());
+    }
+
+    /// Not now. Gives for how long rows in the way have refused the table's chunks, where `refused`.
+    pub fn later(&self, task: &Task, pause: Duration, refused: bool) -> Duration {
+        self.with(task, |table| {
+            table.not_before = Some(Instant::now() + pause);
+            match refused {
+                true => table.refused.get_or_insert_with(Instant::now).elapsed(),
+                false => Duration::ZERO,
+            }
+        })
+    }
+
+    /// The table was said to stand still.
+    pub fn halted(&self, number: usize) {
+        self.of(number, |table| table.halted = true);
+    }
+
+    /// The file is another one.
+    pub fn rewritten(&self, task: &Task) {
+        self.with(task, |table| table.void = true);
+    }
+
+    /// A plan that was taken is made, and recorded; or not, and is tried again.
+    pub fn planned(&self, number: usize, ranges: Option<Vec<Range>>) {
+        self.of(number, |table| {
+            table.taken = false;
+            let Some(ranges) = ranges else {
+                table.not_before = Some(Instant::now() + Duration::from_secs(1));
+                return;
+            };
+            let ranges = ranges.into_iter().zip(1..);
+            table.ranges = ranges.map(|(range, nth)| RangeWork { nth, range, done: false, taken: false }).collect();
+            table.void = false;
+        });
+    }
+
+    /// A table that was taken to be finished is; or not, and is tried again.
+    pub fn finished(&self, number: usize, done: bool) {
+        self.of(number, |table| {
+            (table.taken, table.done) = (false, done);
+            table.not_before = (!done).then(|| Instant::now() + Duration::from_secs(1));
+        });
+    }
+
+    /// Gives a task back.
+    fn with<T>(&self, task: &Task, change: impl FnOnce(&mut TableWork) -> T) -> T {
+        let mut tables = self.tables();
+        let table = &mut tables[task.table];
+        if let Some(range) = table.ranges.iter_mut().find(|range| range.nth == task.nth) {
+            range.taken = false;
+        }
+        change(table)
+    }
+
+    fn of(&self, number: usize, change: impl FnOnce(&mut TableWork)) {
+        if let Some(table) = self.tables().iter_mut().find(|table| table.number == number) {
+            change(table);
+        }
+    }
+}
+
+impl RangeWork {
+    fn of(recorded: &CopyRange) -> Self {
+        Self { nth: recorded.nth, range: recorded.range.clone(), done: recorded.done, taken: false }
+    }
+}
+
+impl TableWork {
+    fn new(number: usize, target: TableName, ranges: Vec<RangeWork>) -> Self {
+        Self {
+            number,
+            target,
+            ranges,
+            pace: Pace::new(FIRST_UNITS),
+            not_before: None,
+            void: false,
+            taken: false,
+            done: false,
+            merge: 0,
+            merged: 0,
+            refused: None,
+            halted: false,
+        }
+    }
+}

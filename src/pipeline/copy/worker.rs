@@ -1,0 +1,345 @@
+//! One worker: a session on each side, chunk after chunk.
+
+use super::source::ChunkSource;
+use super::work::{Next, Task, Work};
+use super::{ChunkError, Reading, Sink, Sinks};
+use crate::apply;
+use crate::catalog;
+use crate::change::TableName;
+use crate::chunk::Allowance;
+use crate::config::Connector;
+use crate::fate::Fate;
+use crate::pg::quote;
+use crate::pipeline::PipelineError;
+use crate::pipeline::board::Board;
+use crate::pipeline::turn::{ChunkTurn, Turns};
+use crate::pipeline::window::Window;
+use crate::source;
+use crate::store::copy_range;
+use crate::store::table_state::{self, Halted};
+use crate::target::TargetError;
+use crate::telemetry::Meter;
+use futures_util::future::join_all;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long a chunk should take: when nobody waits, and when changes flow.
+const AIM: Duration = Duration::from_secs(1);
+const AIM_IN_TRAFFIC: Duration = Duration::from_millis(200);
+/// Rows in the way of a chunk, or missing parents, mostly are on their way in the stream.
+const REFUSED_PAUSE: Duration = Duration::from_millis(200);
+const REFUSED_LIMIT: Duration = Duration::from_secs(60);
+const HALT_PAUSE: Duration = Duration::from_secs(30);
+/// Between two looks at a lag that is too high, or a commit that is not visible.
+const MOMENT: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What the workers of a life have in common.
+pub struct Copying {
+    pub connector: Arc<Connector>,
+    /// The source's system identifier and timeline.
+    pub system: (String, u32),
+    pub epoch: i64,
+    pub work: Work,
+    pub turns: Turns,
+    pub open: apply::Copying,
+    pub window: Window,
+    pub meter: Arc<Meter>,
+    pub board: Arc<Board>,
+    pub limits: Limits,
+    /// By the numbers of the work.
+    pub tables: Vec<CopyTable>,
+}
+
+/// A table that is copied.
+pub struct CopyTable {
+    pub source: TableName,
+    /// More than one only through Kafka, where a topic serves them all. The first one's record has the ranges.
+    pub targets: Vec<TableName>,
+    /// Where their rows are counted.
+    pub meters: Vec<usize>,
+}
+
+/// Rates that all workers share.
+pub struct Limits {
+    begun: Instant,
+    /// Rows, bytes.
+    allowances: Mutex<[Allowance; 2]>,
+}
+
+impl Limits {
+    pub fn new(connector: &Connector) -> Self {
+        let copy = &connector.copy;
+        let allowances = [copy.max_rows_per_second, copy.max_bytes_per_second].map(Allowance::new);
+        Self { begun: Instant::now(), allowances: Mutex::new(allowances) }
+    }
+
+    fn spent(&self, amounts: [u64; 2]) {
+        let mut allowances = self.allowances.lock().expect("nothing panics while it holds the lock");
+        allowances.iter_mut().zip(amounts).for_each(|(allowance, amount)| allowance.spend(amount, self.begun.elapsed()));
+    }
+
+    fn wait(&self) -> Duration {
+        let mut allowances = self.allowances.lock().expect("nothing panics while it holds the lock");
+        allowances.iter_mut().map(|allowance| allowance.wait(self.begun.elapsed())).max().unwrap_or_default()
+    }
+}
+
+/// Copies all of it, by as many workers as are configured.
+pub async fn all<S: Sinks>(copying: Arc<Copying>, sinks: Arc<S>) {
+    let workers = (0..copying.connector.copy.workers).map(|_| Worker::new(Arc::clone(&copying), Arc::clone(&sinks)).run());
+    join_all(workers).await;
+}
+
+struct Worker<S: Sinks> {
+    copying: Arc<Copying>,
+    sinks: Arc<S>,
+    sessions: Option<(ChunkSource, S::Sink)>,
+}
+
+impl<S: Sinks> Worker<S> {
+    fn new(copying: Arc<Copying>, sinks: Arc<S>) -> Self {
+        Self { copying, sinks, sessions: None }
+    }
+
+    /// Works until nothing is left to be copied.
+    async fn run(mut self) {
+        let mut pause = MOMENT;
+        loop {
+            let worked = match self.copying.work.next() {
+                Next::Nothing => return,
+                Next::Wait(time) => {
+                    tokio::time::sleep(time).await;
+                    continue;
+                }
+                Next::Chunk(task) => self.chunk(task).await,
+                Next::Plan(number) => self.plan(number).await,
+                Next::Finish(number) => self.finish(number).await,
+            };
+            pause = match worked {
+                Ok(()) => MOMENT,
+                Err(error) => {
+                    self.sessions = None;
+                    self.copying.meter.retry("copy");
+                    tracing::warn!(error = %crate::pipeline::chain(&error), "the copy is tried again");
+                    tokio::time::sleep(pause).await;
+                    (pause * 2).min(LONGEST_PAUSE)
+                }
+            };
+        }
+    }
+
+    async fn sessions(&mut self) -> Result<(&ChunkSource, &mut S::Sink), PipelineError> {
+        if self.sessions.is_none() {
+            let Copying { connector, system, board, .. } = &*self.copying;
+            let (source, sink) = tokio::try_join!(ChunkSource::open(connector, system, board), self.sinks.open())?;
+            self.sessions = Some((source, sink));
+        }
+        let (source, sink) = self.sessions.as_mut().expect("they were opened a moment ago");
+        Ok((source, sink))
+    }
+
+    /// One chunk. What only concerns its table is dealt with here.
+    async fn chunk(&mut self, task: Task) -> Result<(), PipelineError> {
+        self.allowed().await;
+        let begun = Instant::now();
+        let error = match self.try_chunk(&task).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let copying = Arc::clone(&self.copying);
+        let (work, who) = (&copying.work, task.target.to_string());
+        match error {
+            ChunkError::Invisible(xid) => {
+                if begun.elapsed() > AIM {
+                    let what =
+                        format!("transaction {xid} to become visible: a synchronous standby may be away, or it is still open");
+                    copying.board.waits(&who, Some(what));
+                }
+                work.later(&task, MOMENT, false);
+            }
+            ChunkError::NoBarrier => drop(work.later(&task, Duration::ZERO, false)),
+            ChunkError::Rewritten => work.rewritten(&task),
+            ChunkError::TooLong => {
+                // both sessions are in the middle of a COPY
+                self.sessions = None;
+                work.halve(&task);
+                return Ok(());
+            }
+            ChunkError::Failed(error) => {
+                if error.fate() == Fate::Retry {
+                    work.later(&task, MOMENT, false);
+                    return Err(error);
+                }
+                self.refused(&task, error).await;
+            }
+        }
+        self.give_back().await
+    }
+
+    async fn give_back(&mut self) -> Result<(), PipelineError> {
+        if let Some((source, sink)) = &mut self.sessions {
+            source.end().await?;
+            sink.give_back().await?;
+        }
+        Ok(())
+    }
+
+    async fn try_chunk(&mut self, task: &Task) -> Result<(), ChunkError> {
+        let copying = Arc::clone(&self.copying);
+        let (source, sink) = self.sessions().await?;
+        let busy = Arc::clone(&source.busy);
+        let busy = busy.begin();
+        let (reading, turn) = see(&copying.turns, source, task).await?;
+        let begun = Instant::now();
+        let piped = sink.bring(task, source, &reading, &turn).await?;
+        copying.window.reaches(reading.until);
+        let time = begun.elapsed();
+        let aim = if turn.is_waited_for() { AIM_IN_TRAFFIC } else { AIM };
+        if copying.work.entered(task, &reading.chunk) {
+            copying.open.ends(task.number);
+        }
+        drop((turn, busy));
+        source.end().await?;
+        sink.settle().await?;
+        copying.board.waits(&task.target.to_string(), None);
+        if task.halted {
+            table_state::lift(sink.client(), &copying.connector.name, &task.target).await.map_err(PipelineError::from)?;
+            copying.board.resumed(&task.target);
+        }
+        copying.work.settled(task, &reading.chunk, time, aim);
+        copying.tables[task.number].meters.iter().for_each(|&meter| copying.meter.copied(meter, piped.rows));
+        copying.limits.spent([piped.rows, piped.bytes]);
+        Ok(())
+    }
+
+    /// Waits for whatever the copy is to give way to.
+    async fn allowed(&self) {
+        let copying = &self.copying;
+        let limit = copying.connector.copy.pause_when_lag_over;
+        while copying.meter.lag_now() > limit {
+            tokio::time::sleep(MOMENT).await;
+        }
+        let wait = copying.limits.wait();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// The target, or the source, does not do it for this table.
+    async fn refused(&self, task: &Task, error: PipelineError) {
+        let work = &self.copying.work;
+        if let PipelineError::Session(refused) = &error {
+            if refused.is_unique_conflict() && !task.merge {
+                work.merge(task);
+                return;
+            }
+            let may_pass = refused.is_unique_conflict() || refused.is_foreign_key();
+            if may_pass && work.later(task, REFUSED_PAUSE, true) < REFUSED_LIMIT {
+                let what = format!("a row of the stream, or of another table: {}", refused.without_values());
+                self.copying.board.waits(&task.target.to_string(), Some(what));
+                return;
+            }
+        }
+        halt(&self.copying, &task.target, &error).await;
+        work.halted(task.number);
+        work.later(task, HALT_PAUSE, false);
+    }
+
+    /// Rows were moved, in the source, between what was read and what was not. The ranges are read again; rows that are there are merged.
+    async fn plan(&mut self, number: usize) -> Result<(), PipelineError> {
+        let copying = Arc::clone(&self.copying);
+        let planned = async {
+            let (source, sink) = self.sessions().await?;
+            let name = copying.tables[number].source.clone();
+            let parts = catalog::parts(&source.client, std::slice::from_ref(&name)).await?;
+            let ranges = crate::chunk::plan(parts.get(&name).map_or(&[][..], Vec::as_slice));
+            let target = copying.tables[number].targets[0].clone();
+            tracing::info!(table = %target, "the source rewrote the table: its rows are read again");
+            copy_range::plan(sink.client(), &copying.connector.name, &target, &ranges).await?;
+            Ok::<_, PipelineError>(ranges)
+        };
+        let planned = planned.await;
+        match planned {
+            Ok(ranges) => {
+                copying.work.planned(number, Some(ranges));
+                Ok(())
+            }
+            Err(error) => {
+                copying.work.planned(number, None);
+                Err(error)
+            }
+        }
+    }
+
+    /// All of a table's rows are read.
+    async fn finish(&mut self, number: usize) -> Result<(), PipelineError> {
+        let copying = Arc::clone(&self.copying);
+        let finished = async {
+            let (source, sink) = self.sessions().await?;
+            let window = source::emit_mark(&source.client).await?;
+            let client = sink.client();
+            for target in &copying.tables[number].targets {
+                if !copy_range::complete(client, &copying.connector.name, copying.epoch, target, window).await? {
+                    return Err(TargetError::Fenced.into());
+                }
+                client.batch_execute(&format!("ANALYZE {}", quote::table(target))).await.ok();
+                copying.board.waits(&target.to_string(), None);
+                copying.board.resumed(target);
+                tracing::info!(table = %target, "copied");
+            }
+            Ok::<_, PipelineError>(())
+        };
+        let finished = finished.await;
+        copying.work.finished(number, finished.is_ok());
+        finished?;
+        if copying.work.is_done() {
+            copying.window.copied();
+        }
+        // whoever waits for the window to close waits for this to be passed
+        let (source, _) = self.sessions().await?;
+        source::emit_mark(&source.client).await?;
+        Ok(())
+    }
+}
+
+/// Says why a table's rows stand still, on the board and in the table's record, as far as that can be reached.
+pub async fn halt(copying: &Copying, target: &TableName, error: &PipelineError) {
+    let because = match error {
+        PipelineError::Session(error) => error.without_values(),
+        other => crate::pipeline::chain(other),
+    };
+    let hint = "cure that, and it is tried again within 30 s; SIGHUP or a restart tries at once".to_owned();
+    let Copying { connector, board, .. } = copying;
+    let halted = Halted { because, hint };
+    if board.halted_tables().get(target).is_none_or(|known| known.halted != halted) {
+        tracing::error!(table = %target, "the copy halted: {}\n  hint: {}", halted.because, halted.hint);
+    }
+    board.waits(&target.to_string(), None);
+    let tasks = crate::pipeline::Tasks::default();
+    let opened = crate::pipeline::session::open(&tasks, &connector.target.endpoint, &connector.object_name()).await;
+    if let Ok(client) = opened {
+        table_state::halt(&client, &connector.name, target, None, &halted).await.ok();
+    }
+    board.halted(target, halted, None);
+}
+
+/// Takes the chunk's turn and its snapshot.
+async fn see(turns: &Turns, source: &ChunkSource, task: &Task) -> Result<(Reading, ChunkTurn), ChunkError> {
+    if turns.want_barrier() {
+        let turn = turns.chunk().await;
+        turn.barrier(&source.barrier().await?);
+    }
+    let locked = source.lock(&task.range).await?;
+    let turn = turns.chunk().await;
+    match source.look(locked, task, &turn).await {
+        // a commit that is not visible yet mostly is in a moment, and while the stream stands still there come no others
+        Err(ChunkError::Invisible(xid)) if source.sees(&turn, MOMENT).await? => {
+            let locked = source.lock(&task.range).await?;
+            let reading = source.look(locked, task, &turn).await;
+            tracing::debug!(table = %task.target, xid, "waited for a commit to become visible");
+            Ok((reading?, turn))
+        }
+        reading => Ok((reading?, turn)),
+    }
+}

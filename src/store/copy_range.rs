@@ -1,0 +1,116 @@
+//! How far a table's copy is, range by range. Planned when the table is taken on; moved by the copy, with the rows.
+
+use super::{StoreError, checkpoint, doing};
+use crate::change::{EndLsn, TableName};
+use crate::chunk::Range;
+use tokio_postgres::Client;
+
+/// One range, as far as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyRange {
+    pub target: TableName,
+    pub nth: i32,
+    pub range: Range,
+    pub done: bool,
+    pub rows: i64,
+    pub bytes: i64,
+}
+
+/// All ranges of a connector's tables that are being copied.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn read(client: &Client, connector: &str) -> Result<Vec<CopyRange>, StoreError> {
+    let sql = "SELECT target_schema, target_name, nth, range, done, rows, bytes FROM tablelift.copy_range
+               WHERE connector = $1 ORDER BY 1, 2, 3";
+    let rows = client.query(sql, &[&connector]).await.map_err(doing("read a copy's progress"))?;
+    let ranges = rows.iter().map(|row| {
+        let range: &str = row.get(3);
+        Ok(CopyRange {
+            target: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
+            nth: row.get(2),
+            range: serde_json::from_str(range)
+                .map_err(|_| StoreError::Damaged { what: "range of a copy", text: range.to_owned() })?,
+            done: row.get(4),
+            rows: row.get(5),
+            bytes: row.get(6),
+        })
+    });
+    ranges.collect()
+}
+
+fn text(range: &Range) -> String {
+    serde_json::to_string(range).expect("plain data is always JSON")
+}
+
+/// A table's copy begins, or begins anew: it follows the stream from here on.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn plan(client: &Client, connector: &str, target: &TableName, ranges: &[Range]) -> Result<(), StoreError> {
+    let texts: Vec<String> = ranges.iter().map(text).collect();
+    let sql = "WITH old AS (DELETE FROM tablelift.copy_range WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND nth > $5),
+               state AS (UPDATE tablelift.table_state SET state = 'copy', rows_copied = 0, bytes_copied = 0
+                         WHERE connector = $1 AND target_schema = $2 AND target_name = $3)
+               INSERT INTO tablelift.copy_range (connector, target_schema, target_name, nth, range)
+               SELECT $1, $2, $3, nth::integer, range FROM unnest($4::text[]) WITH ORDINALITY AS ranges (range, nth)
+               ON CONFLICT (connector, target_schema, target_name, nth)
+               DO UPDATE SET range = excluded.range, done = false, rows = 0, bytes = 0";
+    let count = i32::try_from(texts.len()).unwrap_or(i32::MAX);
+    client
+        .execute(sql, &[&connector, &target.schema, &target.name, &texts, &count])
+        .await
+        .map_err(doing("record a copy's ranges"))?;
+    Ok(())
+}
+
+/// A chunk is in the target, or in the log. Gives false if another program has taken the connector over: then nothing of this transaction
+/// may be committed. The row of the epoch is locked until then, so that nobody takes it over between.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn advance(client: &Client, connector: &str, epoch: i64, moved: &CopyRange) -> Result<bool, StoreError> {
+    let sql = "WITH mine AS (SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $9 AND partition = 0 AND epoch = $2 FOR SHARE)
+               UPDATE tablelift.copy_range SET range = $6, done = $7, rows = rows + $8, bytes = bytes + $10
+               FROM mine WHERE connector = $1 AND target_schema = $3 AND target_name = $4 AND nth = $5";
+    let range = text(&moved.range);
+    let target = &moved.target;
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 10] = [
+        &connector,
+        &epoch,
+        &target.schema,
+        &target.name,
+        &moved.nth,
+        &range,
+        &moved.done,
+        &moved.rows,
+        &checkpoint::LOCAL,
+        &moved.bytes,
+    ];
+    Ok(client.execute(sql, &params).await.map_err(doing("record a copy's progress"))? == 1)
+}
+
+/// All ranges of a table are read, and it is what it should be once the stream has passed `window`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn complete(
+    client: &Client,
+    connector: &str,
+    epoch: i64,
+    target: &TableName,
+    window: EndLsn,
+) -> Result<bool, StoreError> {
+    let sql = "WITH mine AS (SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $5 AND partition = 0 AND epoch = $2 FOR SHARE),
+               ranges AS (DELETE FROM tablelift.copy_range USING mine
+                          WHERE connector = $1 AND target_schema = $3 AND target_name = $4 RETURNING rows, bytes)
+               UPDATE tablelift.table_state SET state = 'follow', copied_at = pg_catalog.now(), window_until = $6::text::pg_lsn,
+               rows_copied = (SELECT coalesce(sum(rows), 0) FROM ranges), bytes_copied = (SELECT coalesce(sum(bytes), 0) FROM ranges),
+               halted_because = CASE WHEN lacks_from IS NOT NULL THEN halted_because END,
+               hint = CASE WHEN lacks_from IS NOT NULL THEN hint END,
+               halted_at = CASE WHEN lacks_from IS NOT NULL THEN halted_at END
+               FROM mine WHERE connector = $1 AND target_schema = $3 AND target_name = $4";
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&connector, &epoch, &target.schema, &target.name, &checkpoint::LOCAL, &window.to_string()];
+    Ok(client.execute(sql, &params).await.map_err(doing("record a copy"))? == 1)
+}
