@@ -41,9 +41,9 @@ pub(super) fn reduce(plan: &TablePlan, binding: &Binding, items: &[&Item]) -> Op
         return None;
     }
     let mut slots: HashMap<Key<'_>, Slot> = HashMap::with_capacity(items.len());
-    let known = if items.iter().any(|item| item.base > Base::Exact) { Known::Unknown } else { Known::New };
     let leave = items.iter().all(|item| item.base == Base::Partial) && plan.filter.is_none() && plan.key_text == KeyText::Exact;
     for item in items {
+        let known = if item.base > Base::Exact { Known::Unknown } else { Known::New };
         let (old, new) = (item.change.before.row(), item.change.after.as_ref());
         match (item.change.op, new) {
             (Op::Read | Op::Insert, Some(row)) => insert(plan, binding, &mut slots, row, known)?,

@@ -2,7 +2,9 @@
 
 use super::row::{DecodedRow, Fault, Reader};
 use super::slots::Slots;
-use super::{DecodeError, HEADER_CHUNK, HEADER_EPOCH, HEADER_POSITION, HEADER_RESET, HEADER_UNCHANGED};
+use super::{
+    DecodeError, HEADER_BASE, HEADER_CHUNK, HEADER_EPOCH, HEADER_POSITION, HEADER_REREAD, HEADER_RESET, HEADER_UNCHANGED,
+};
 use crate::change::{Before, Change, Op, Position, Table, UnixMicros};
 use std::sync::Arc;
 
@@ -15,6 +17,10 @@ pub struct Event<'a> {
     pub position: Option<Position>,
     /// The copy's attempt: of a row that it read, and of a reset.
     pub attempt: Option<&'a str>,
+    /// What [`HEADER_BASE`] says.
+    pub base: Option<&'a str>,
+    /// The requests that a row which was read again answers.
+    pub requests: Vec<i64>,
     pub kind: Kind,
 }
 
@@ -53,7 +59,8 @@ impl Decoder {
     ) -> Result<Event<'a>, DecodeError> {
         let headers = Headers::of(headers);
         let Some(epoch) = headers.epoch else {
-            return Ok(Event { epoch: 0, position: None, attempt: None, kind: Kind::Foreign });
+            let (base, requests) = (None, Vec::new());
+            return Ok(Event { epoch: 0, position: None, attempt: None, base, requests, kind: Kind::Foreign });
         };
         let epoch = self.number(HEADER_EPOCH, epoch)?;
         let position = headers.position.map(|text| self.number(HEADER_POSITION, text)).transpose()?;
@@ -66,7 +73,12 @@ impl Decoder {
             None => Kind::Tombstone,
             Some(value) => self.change(value, position, attempt.is_some(), headers.unchanged)?,
         };
-        Ok(Event { epoch, position, attempt, kind })
+        let base = headers.base.map(|text| self.text(HEADER_BASE, text)).transpose()?;
+        let requests = match headers.reread {
+            None => Vec::new(),
+            Some(text) => text.split(|&byte| byte == b',').map(|id| self.number(HEADER_REREAD, id)).collect::<Result<_, _>>()?,
+        };
+        Ok(Event { epoch, position, attempt, base, requests, kind })
     }
 
     fn change(
@@ -96,7 +108,8 @@ impl Decoder {
         }
         let position = match (op, position) {
             (Op::Read, _) if !copied => return Err(self.no_header(HEADER_CHUNK)),
-            (Op::Read, _) => Position::default(),
+            // a row that was read again and is not there
+            (Op::Read, _) | (Op::Delete, None) if copied => Position::default(),
             (_, Some(position)) => position,
             (_, None) => return Err(self.no_header(HEADER_POSITION)),
         };
@@ -157,6 +170,8 @@ struct Headers<'a> {
     chunk: Option<&'a [u8]>,
     reset: Option<&'a [u8]>,
     unchanged: Option<&'a [u8]>,
+    base: Option<&'a [u8]>,
+    reread: Option<&'a [u8]>,
 }
 
 impl<'a> Headers<'a> {
@@ -170,6 +185,8 @@ impl<'a> Headers<'a> {
                 HEADER_CHUNK => ours.chunk = value,
                 HEADER_RESET => ours.reset = value,
                 HEADER_UNCHANGED => ours.unchanged = value,
+                HEADER_BASE => ours.base = value,
+                HEADER_REREAD => ours.reread = value,
                 _ => {}
             }
         }

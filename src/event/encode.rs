@@ -2,7 +2,8 @@
 
 use super::cell::{Form, integer, string};
 use super::{
-    EncodeError, Frame, HEADER_CHUNK, HEADER_EPOCH, HEADER_POSITION, HEADER_RESET, HEADER_UNCHANGED, RowPart, UNAVAILABLE,
+    EncodeError, Frame, HEADER_BASE, HEADER_CHUNK, HEADER_EPOCH, HEADER_POSITION, HEADER_REREAD, HEADER_RESET, HEADER_UNCHANGED,
+    RowPart, UNAVAILABLE,
 };
 use crate::change::{Before, Cell, Change, Lsn, Op, Row, Table, UnixMicros};
 use std::io::Write as _;
@@ -21,10 +22,12 @@ pub struct About<'a> {
 /// Where a row came from.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
-    /// The stream. The commit LSN and the ordinal are the change's own position.
-    Stream { xid: u32, committed_at: UnixMicros },
+    /// The stream. The commit LSN and the ordinal are the change's own position. `base`: what stands in its header, if any does.
+    Stream { xid: u32, committed_at: UnixMicros, base: Option<&'static str> },
     /// A copy's attempt, whose snapshot was taken at `lsn`.
     Copy { attempt: &'a str, lsn: Lsn, read_at: UnixMicros },
+    /// A row that was read again, at `lsn`, or its absence. `requests`: those that it answers.
+    Reread { requests: &'a str, lsn: Lsn, read_at: UnixMicros },
 }
 
 /// Writes one table's changes. Made again when the table's shape changes.
@@ -182,6 +185,7 @@ impl Encoder {
         let (at, snapshot) = match about.origin {
             Origin::Stream { committed_at, .. } => (committed_at, "false"),
             Origin::Copy { read_at, .. } => (read_at, "true"),
+            Origin::Reread { read_at, .. } => (read_at, "incremental"),
         };
         out.extend_from_slice(&self.source);
         integer(millis(at), out);
@@ -191,7 +195,7 @@ impl Encoder {
         out.extend_from_slice(&self.database);
         let Lsn(commit) = change.position.commit.0;
         match about.origin {
-            Origin::Copy { .. } => out.extend_from_slice(b"null"),
+            Origin::Copy { .. } | Origin::Reread { .. } => out.extend_from_slice(b"null"),
             Origin::Stream { .. } => {
                 out.extend_from_slice(br#""[\""#);
                 integer(commit, out);
@@ -204,7 +208,7 @@ impl Encoder {
         integer(at, out);
         out.extend_from_slice(&self.relation);
         let lsn = match about.origin {
-            Origin::Copy { lsn, .. } => {
+            Origin::Copy { lsn, .. } | Origin::Reread { lsn, .. } => {
                 out.extend_from_slice(b"null");
                 lsn.0
             }
@@ -225,10 +229,19 @@ impl Encoder {
     fn headers(&self, out: &mut Frame, change: &Change, about: &About<'_>) {
         out.header(HEADER_EPOCH, |text| integer(about.epoch, text));
         match about.origin {
-            Origin::Stream { .. } => out.header(HEADER_POSITION, |text| {
-                write!(text, "{}", change.position).expect("a vector takes all bytes");
-            }),
+            Origin::Stream { base, .. } => {
+                out.header(HEADER_POSITION, |text| {
+                    write!(text, "{}", change.position).expect("a vector takes all bytes");
+                });
+                if let Some(base) = base {
+                    out.header(HEADER_BASE, |text| text.extend_from_slice(base.as_bytes()));
+                }
+            }
             Origin::Copy { attempt, .. } => out.header(HEADER_CHUNK, |text| text.extend_from_slice(attempt.as_bytes())),
+            Origin::Reread { requests, .. } => {
+                out.header(HEADER_CHUNK, |text| text.extend_from_slice(b"reread"));
+                out.header(HEADER_REREAD, |text| text.extend_from_slice(requests.as_bytes()));
+            }
         }
         if let Some(row) = change.after.as_ref().filter(|row| row.has_unchanged()) {
             out.header(HEADER_UNCHANGED, |text| {

@@ -115,7 +115,7 @@ fn about(op: Op) -> About<'static> {
     let at = -1_234_567;
     let origin = match op {
         Op::Read => Origin::Copy { attempt: "a-7", lsn: Lsn(9), read_at: at },
-        _ => Origin::Stream { xid: 777, committed_at: at },
+        _ => Origin::Stream { xid: 777, committed_at: at, base: None },
     };
     About { epoch: u64::MAX, now: 1_700_000_000_123_456, origin }
 }
@@ -186,8 +186,11 @@ fn the_envelope_is_debeziums() {
     let (encoder, change) = (encoder(&table), update(&table));
     let mut frame = Frame::default();
     let key = [Cell::Text(b"7"), Cell::Text(b"1")];
-    let about =
-        About { epoch: 5, now: 1_700_000_000_123_456, origin: Origin::Stream { xid: 42, committed_at: 1_699_999_999_999_999 } };
+    let about = About {
+        epoch: 5,
+        now: 1_700_000_000_123_456,
+        origin: Origin::Stream { xid: 42, committed_at: 1_699_999_999_999_999, base: Some("mixed") },
+    };
     encoder.change(&mut frame, &change, key, &about).unwrap();
     assert_eq!(frame.key(), Some(br#"{"id":7,"line":"1"}"#.as_slice()));
     let value = std::str::from_utf8(frame.value().unwrap()).unwrap().replace(env!("CARGO_PKG_VERSION"), "V");
@@ -199,7 +202,10 @@ fn the_envelope_is_debeziums() {
     );
     assert_eq!(value, expected);
     let headers: Vec<_> = frame.headers().map(|(name, text)| (name, std::str::from_utf8(text).unwrap())).collect();
-    assert_eq!(headers, [(HEADER_EPOCH, "5"), (HEADER_POSITION, "1/0/102/3"), (HEADER_UNCHANGED, r#"["note"]"#)]);
+    assert_eq!(
+        headers,
+        [(HEADER_EPOCH, "5"), (HEADER_POSITION, "1/0/102/3"), (super::HEADER_BASE, "mixed"), (HEADER_UNCHANGED, r#"["note"]"#)]
+    );
     assert!(frame.into_tombstone() && frame.value().is_none());
     assert_eq!(decoded(&mut Decoder::new(table), &frame).unwrap().kind, Kind::Tombstone);
 }

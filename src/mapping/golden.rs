@@ -123,7 +123,7 @@ fn a_plain_keyed_table() {
           "shop"."orders" AS t ON t."id" = keyed."tablelift:k0"),
           updated AS (UPDATE "shop"."orders" AS t SET "note" = new."tablelift:v0" FROM (SELECT "tablelift:k0", ("note") AS
           "tablelift:v0" FROM rows AS src WHERE "tablelift:found") AS new WHERE t."id" = new."tablelift:k0")
-          SELECT ARRAY[src."id"::pg_catalog.text] FROM rows AS src WHERE NOT "tablelift:found" AND true"#,
+          SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM rows AS src WHERE NOT "tablelift:found" AND true"#,
     );
     says(
         &plan,
@@ -138,7 +138,7 @@ fn a_plain_keyed_table() {
           pg_catalog.unnest($2::character varying[])) AS u(c0, c1)) AS new LEFT JOIN t ON true),
           moved AS (INSERT INTO "shop"."orders" ("id", "note", "tags") OVERRIDING SYSTEM VALUE SELECT ("id"), ("note"),
           ("tags") FROM rows AS src WHERE "tablelift:found")
-          SELECT ARRAY[src."id"::pg_catalog.text] FROM rows AS src WHERE NOT "tablelift:found" AND true"#,
+          SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM rows AS src WHERE NOT "tablelift:found" AND true"#,
     );
     says(
         &plan,
@@ -200,7 +200,7 @@ fn expressions_and_a_filter() {
           = new."tablelift:k0"),
           left_filter AS (DELETE FROM "shop"."orders" AS t USING (SELECT (id::bigint)::bigint AS "tablelift:k0" FROM rows AS
           src WHERE (region = 'EU') IS NOT TRUE) AS gone WHERE t."order_id" = gone."tablelift:k0")
-          SELECT ARRAY[src."id"::pg_catalog.text] FROM rows AS src WHERE NOT "tablelift:found" AND (region = 'EU')"#,
+          SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM rows AS src WHERE NOT "tablelift:found" AND (region = 'EU')"#,
     );
     says(
         &plan,
@@ -215,7 +215,7 @@ fn expressions_and_a_filter() {
           pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($3::text[])) AS u(c0, c1, c2)) AS new LEFT JOIN t ON true),
           moved AS (INSERT INTO "shop"."orders" ("order_id", "total", "blob") OVERRIDING SYSTEM VALUE SELECT (id::bigint),
           (round(cents / 100.0, 2)), ("blob") FROM rows AS src WHERE "tablelift:found" AND (region = 'EU'))
-          SELECT ARRAY[src."id"::pg_catalog.text] FROM rows AS src WHERE NOT "tablelift:found" AND (region = 'EU')"#,
+          SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM rows AS src WHERE NOT "tablelift:found" AND (region = 'EU')"#,
     );
     says(
         &plan,

@@ -128,6 +128,23 @@ impl TablePlan {
         )
     }
 
+    /// Those of the source's rows `t` that have these keys: the key's number, then the columns asked for.
+    pub fn copy_keys_numbered(&self, columns: &str, keys: &[&Vec<String>]) -> String {
+        let only = if self.partitioned { "" } else { "ONLY " };
+        let numbered: Vec<String> =
+            keys.iter().enumerate().map(|(nth, key)| format!("({nth}, {})", self.key_value(key))).collect();
+        let names: Vec<String> = (0..self.key.len()).map(key_name).collect();
+        let same: Vec<String> =
+            self.key_names().iter().zip(&names).map(|(column, name)| format!("t.{column} = k.{name}")).collect();
+        format!(
+            "COPY (SELECT k.nth, {columns} FROM {only}{} AS t JOIN (VALUES {}) AS k(nth, {}) ON {}) TO STDOUT",
+            quote::table(&self.source),
+            numbered.join(", "),
+            names.join(", "),
+            same.join(" AND ")
+        )
+    }
+
     /// Deletes the rows of these source keys, but those that the staging table holds.
     pub fn delete_absent(&self, staging: &str, keys: &[&Vec<String>]) -> String {
         let same = self.key_names().into_iter().map(|name| format!("s.{name} = src.{name}")).collect::<Vec<_>>();
@@ -155,12 +172,13 @@ impl TablePlan {
     }
 
     fn key_values(&self, keys: &[&Vec<String>]) -> String {
-        let row = |key: &&Vec<String>| {
-            let values = key.iter().zip(&self.key);
-            let values = values.map(|(value, &input)| format!("{}::{}", quote::literal(value), self.inputs[input].sql_type));
-            format!("({})", values.collect::<Vec<_>>().join(", "))
-        };
-        keys.iter().map(row).collect::<Vec<_>>().join(", ")
+        keys.iter().map(|key| format!("({})", self.key_value(key))).collect::<Vec<_>>().join(", ")
+    }
+
+    fn key_value(&self, key: &[String]) -> String {
+        let values = key.iter().zip(&self.key);
+        let values = values.map(|(value, &input)| format!("{}::{}", quote::literal(value), self.inputs[input].sql_type));
+        values.collect::<Vec<_>>().join(", ")
     }
 
     /// Where COPY puts them.
@@ -271,9 +289,10 @@ impl TablePlan {
         keys.collect::<Vec<_>>().join(", ")
     }
 
-    /// The source key's values as an array of text, of a row `src`.
+    /// The source key's values as an array of text, of a row `src`: as the type's own output function writes them, which a cast need not.
     fn source_key(&self) -> String {
-        let keys = self.key.iter().map(|&input| format!("src.{}::pg_catalog.text", quote::ident(&self.inputs[input].name)));
+        let keys =
+            self.key.iter().map(|&input| format!("pg_catalog.format('%s', src.{})", quote::ident(&self.inputs[input].name)));
         format!("ARRAY[{}]", keys.collect::<Vec<_>>().join(", "))
     }
 

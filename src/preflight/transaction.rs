@@ -20,7 +20,7 @@ pub(super) fn open(survey: &Survey<'_>) -> Vec<Finding> {
 }
 
 fn stall(blocker: &Blocker, database: &str) -> Finding {
-    let Blocker { xid, holder, age } = blocker;
+    let Blocker { xid, holder, age, .. } = blocker;
     let age = age.map_or("of unknown age, for the role may not see it".to_owned(), |age| format!("open for {}", time(age)));
     match holder {
         Holder::Session { pid, application } => {
@@ -54,11 +54,13 @@ mod tests {
     #[test]
     fn who_stalls_is_named_with_its_end() {
         let holder = Holder::Prepared { gid: "it's".into(), database: "Other".into() };
-        let finding = stall(&Blocker { xid: "7".into(), holder, age: Some(Duration::from_secs(7300)) }, "db").to_string();
+        let finding =
+            stall(&Blocker { xid: "7".into(), holder, age: Some(Duration::from_secs(7300)), waits_for_standby: false }, "db")
+                .to_string();
         assert!(finding.starts_with("error: source: prepared transaction 7 `it's`, open for 2 h, "), "{finding}");
         assert!(finding.contains("-- in database \"Other\":\n    COMMIT PREPARED 'it''s';"), "{finding}");
         let holder = Holder::Session { pid: 42, application: None };
-        let finding = stall(&Blocker { xid: "8".into(), holder, age: None }, "db").to_string();
+        let finding = stall(&Blocker { xid: "8".into(), holder, age: None, waits_for_standby: false }, "db").to_string();
         assert!(finding.contains("(pid 42), of unknown age") && finding.contains("pg_terminate_backend(42);"), "{finding}");
     }
 }

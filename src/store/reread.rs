@@ -26,24 +26,47 @@ pub async fn add(client: &Client, connector: &str, target: &TableName, keys: &[&
     let sql = "INSERT INTO tablelift.reread AS r (connector, target_schema, target_name, key)
                SELECT DISTINCT $1, $2, $3, ($4::text[])[at:at + $5 - 1]
                FROM pg_catalog.generate_series(1, pg_catalog.cardinality($4::text[]), $5) AS at
-               ON CONFLICT (connector, target_schema, target_name, key) DO UPDATE SET id = DEFAULT";
+               ON CONFLICT (connector, target_schema, target_name, key) DO UPDATE SET id = DEFAULT, tries = r.tries + 1";
     client.execute(sql, &[&connector, &target.schema, &target.name, &flat, &width]).await.map_err(doing("ask for a re-read"))?;
     Ok(())
 }
 
-/// The oldest open requests.
+/// The oldest open requests that it is time for, without those in `not`. One that was asked for again and again waits longer each time.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn oldest(client: &Client, connector: &str, limit: i64) -> Result<Vec<Reread>, StoreError> {
-    let sql = "SELECT target_schema, target_name, key, id FROM tablelift.reread WHERE connector = $1 ORDER BY id LIMIT $2";
-    let rows = client.query(sql, &[&connector, &limit]).await.map_err(doing("look for re-reads"))?;
+pub async fn oldest(client: &Client, connector: &str, not: &[i64], limit: i64) -> Result<Vec<Reread>, StoreError> {
+    let sql = "SELECT target_schema, target_name, key, id FROM tablelift.reread WHERE connector = $1 AND id <> ALL ($2)
+               AND asked_at + least(tries, 150) * interval '200 ms' <= pg_catalog.clock_timestamp() ORDER BY id LIMIT $3";
+    let rows = client.query(sql, &[&connector, &not, &limit]).await.map_err(doing("look for re-reads"))?;
     let reread = |row: &tokio_postgres::Row| Reread {
         target: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
         key: row.get(2),
         id: row.get(3),
     };
     Ok(rows.iter().map(reread).collect())
+}
+
+/// Rows of a table are about to be brought that are of this place: the table is of one moment from there on.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn open_window(client: &Client, connector: &str, target: &TableName, until: EndLsn) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.table_state SET window_until = greatest(window_until, $4::text::pg_lsn)
+               WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&connector, &target.schema, &target.name, &until.to_string()];
+    client.execute(sql, &params).await.map_err(doing("begin a re-read"))?;
+    Ok(())
+}
+
+/// Requests are done: their rows, or their absence, are in this transaction.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn answered(client: &Client, connector: &str, ids: &[i64]) -> Result<(), StoreError> {
+    let sql = "DELETE FROM tablelift.reread WHERE connector = $1 AND id = ANY ($2)";
+    client.execute(sql, &[&connector, &ids]).await.map_err(doing("end a re-read"))?;
+    Ok(())
 }
 
 /// How many are open.

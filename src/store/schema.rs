@@ -90,6 +90,7 @@ CREATE TABLE tablelift.reread (
     key           text[] NOT NULL,
     id            bigint GENERATED ALWAYS AS IDENTITY,
     asked_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    tries         integer NOT NULL DEFAULT 0,
     PRIMARY KEY (connector, target_schema, target_name, key),
     FOREIGN KEY (connector, target_schema, target_name) REFERENCES tablelift.table_state ON DELETE CASCADE
 );

@@ -45,7 +45,7 @@ impl Source {
             before: Before::Absent,
             after: Some(row.clone()),
         };
-        let about = About { epoch: 7, now: now(), origin: Origin::Stream { xid: 4711, committed_at: now() } };
+        let about = About { epoch: 7, now: now(), origin: Origin::Stream { xid: 4711, committed_at: now(), base: None } };
         self.encoder.change(&mut self.frame, &change, self.encoder.key_cells(&row), &about).unwrap();
         (self.partitions.of(self.frame.key()), &self.frame)
     }

@@ -70,7 +70,7 @@ impl Writer {
             before: Before::Absent,
             after: Some(row.finish()),
         };
-        let about = About { epoch: 1, now: 0, origin: Origin::Stream { xid: 1, committed_at: 0 } };
+        let about = About { epoch: 1, now: 0, origin: Origin::Stream { xid: 1, committed_at: 0, base: None } };
         self.encoder.change(&mut self.frame, &change, [Cell::Text(id_text.as_bytes())], &about).unwrap();
         &self.frame
     }

@@ -24,7 +24,7 @@ use super::turn::ChunkTurn;
 use crate::change::EndLsn;
 use crate::mapping::TablePlan;
 use crate::target::TargetError;
-use pipe::Piped;
+pub(super) use pipe::Piped;
 use tokio_postgres::Client;
 
 /// Opens the other end of a worker.
@@ -61,6 +61,9 @@ pub(super) trait Sink: Send {
 
     /// The session on the target.
     fn client(&self) -> &Client;
+
+    /// All rows of a table are brought, and that is recorded.
+    fn finished(&self, _number: usize) {}
 }
 
 /// Why a chunk was not brought.

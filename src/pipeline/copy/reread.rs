@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const MOST: usize = 200;
 const LOOK: i64 = 2000;
 /// Nobody tells us of what others ask for.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const MOMENT: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A table whose rows the target refuses is tried again after so long.
@@ -28,6 +28,7 @@ const REFUSED_LIMIT: Duration = Duration::from_secs(60);
 /// Rows of one table that are to be read again.
 pub struct Rereads<'a> {
     pub number: usize,
+    pub target: &'a TableName,
     pub keys: Vec<&'a Vec<String>>,
     pub ids: Vec<i64>,
 }
@@ -39,11 +40,13 @@ pub struct Rereader<S: Sinks> {
     sessions: Option<(ChunkSource, S::Sink)>,
     /// Tables whose rows the target refuses: since when, and when they are tried again.
     refused: BTreeMap<TableName, (Instant, Instant)>,
+    /// Brought, and still open: the log carries the answer.
+    answered: BTreeSet<i64>,
 }
 
 impl<S: Sinks> Rereader<S> {
     pub fn new(copying: Arc<Copying>, sinks: Arc<S>) -> Self {
-        Self { copying, sinks, sessions: None, refused: BTreeMap::new() }
+        Self { copying, sinks, sessions: None, refused: BTreeMap::new(), answered: BTreeSet::new() }
     }
 
     pub async fn run(mut self) {
@@ -73,9 +76,16 @@ impl<S: Sinks> Rereader<S> {
     async fn round(&mut self) -> Result<bool, PipelineError> {
         let asked = self.copying.window.asked();
         let copying = Arc::clone(&self.copying);
+        let name = &copying.connector.name;
+        let answered: Vec<i64> = self.answered.iter().copied().collect();
         let (_, sink) = self.sessions().await?;
-        let open = reread::oldest(sink.client(), &copying.connector.name, LOOK).await?;
+        let open = reread::oldest(sink.client(), name, &answered, LOOK).await?;
         if open.is_empty() {
+            let left = reread::count(sink.client(), name).await?;
+            if left > 0 {
+                return Ok(false);
+            }
+            self.answered.clear();
             let was_open = self.copying.window.has_open_rereads();
             self.copying.window.answered(asked);
             if was_open {
@@ -103,9 +113,10 @@ impl<S: Sinks> Rereader<S> {
             return Ok(());
         }
         let keys = rereads.iter().map(|reread| &reread.key).collect();
-        let rereads = Rereads { number, keys, ids: rereads.iter().map(|reread| reread.id).collect() };
+        let rereads = Rereads { number, target, keys, ids: rereads.iter().map(|reread| reread.id).collect() };
         match self.read(&rereads).await {
             Ok(until) => {
+                self.answered.extend(&rereads.ids);
                 self.copying.window.reaches(until);
                 if self.refused.remove(target).is_some() {
                     copying.board.waits(&target.to_string(), None);

@@ -12,6 +12,7 @@ use crate::fate::Fate;
 use crate::pg::quote;
 use crate::pipeline::PipelineError;
 use crate::pipeline::board::Board;
+use crate::pipeline::holdup;
 use crate::pipeline::turn::{ChunkTurn, Turns};
 use crate::pipeline::window::Window;
 use crate::source;
@@ -32,6 +33,7 @@ const REFUSED_LIMIT: Duration = Duration::from_secs(60);
 const HALT_PAUSE: Duration = Duration::from_secs(30);
 /// Between two looks at a lag that is too high, or a commit that is not visible.
 const MOMENT: Duration = Duration::from_millis(20);
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the workers of a life have in common.
@@ -142,7 +144,6 @@ impl<S: Sinks> Worker<S> {
     /// One chunk. What only concerns its table is dealt with here.
     async fn chunk(&mut self, task: Task) -> Result<(), PipelineError> {
         self.allowed().await;
-        let begun = Instant::now();
         let error = match self.try_chunk(&task).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
@@ -151,12 +152,14 @@ impl<S: Sinks> Worker<S> {
         let (work, who) = (&copying.work, task.target.to_string());
         match error {
             ChunkError::Invisible(xid) => {
-                if begun.elapsed() > AIM {
-                    let what =
-                        format!("transaction {xid} to become visible: a synchronous standby may be away, or it is still open");
-                    copying.board.waits(&who, Some(what));
+                self.give_back().await?;
+                if work.later(&task, MOMENT, true) > AIM
+                    && let Some((source, _)) = &self.sessions
+                {
+                    copying.board.waits(&who, Some(holdup::invisible(&source.client, xid).await));
+                    work.later(&task, LOOK_PAUSE, true);
                 }
-                work.later(&task, MOMENT, false);
+                return Ok(());
             }
             ChunkError::NoBarrier => drop(work.later(&task, Duration::ZERO, false)),
             ChunkError::Rewritten => work.rewritten(&task),
@@ -288,6 +291,7 @@ impl<S: Sinks> Worker<S> {
                 copying.board.resumed(target);
                 tracing::info!(table = %target, "copied");
             }
+            sink.finished(number);
             Ok::<_, PipelineError>(())
         };
         let finished = finished.await;

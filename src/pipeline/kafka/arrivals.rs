@@ -77,13 +77,16 @@ impl TableReader {
                     if change.op != Op::Read && work.times.last() != Some(&at) {
                         work.sent.push(message.timestamp * 1000);
                     }
+                    let base = match event.base {
+                        Some("partial") => Base::Partial,
+                        Some(_) => Base::Mixed,
+                        // a row that is read again mostly is there
+                        None if !event.requests.is_empty() => Base::Mixed,
+                        None => Base::Exact,
+                    };
+                    work.answered.extend(event.requests.iter().map(|&request| (message.offset, request)));
                     for (plan, binding) in &self.shapes[shape].plans {
-                        work.items.push(Item {
-                            plan: *plan,
-                            change: change.clone(),
-                            binding: Ok(Arc::clone(binding)),
-                            base: Base::Exact,
-                        });
+                        work.items.push(Item { plan: *plan, change: change.clone(), binding: Ok(Arc::clone(binding)), base });
                         work.places.push((message.offset, work.position));
                         work.times.push(at);
                     }

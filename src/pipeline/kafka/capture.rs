@@ -1,15 +1,17 @@
 //! Capture: the source's stream into the topics. The slot is confirmed only up to what the log has acknowledged, events and record.
 
 mod again;
+mod copies;
 mod half;
 mod ledger;
 mod topics;
 
+use super::chunk::Copied;
 use super::copy::TopicCopier;
 use super::mirror::mirror;
 use super::record::{EndLsnText, SLOT, SlotRecord, TABLES, TableRecord};
 use super::specs::TableSpec;
-use crate::change::{CommitLsn, Lsn, Position, TableName};
+use crate::change::{CommitLsn, Feed, Lsn, Position, TableName};
 use crate::config::{Connector, Kafka};
 use crate::event::{Encoder, Frame, control_topic};
 use crate::fate::Fate;
@@ -21,6 +23,7 @@ use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
 use crate::pipeline::prepare::{self, FirstCopy, Prepared, prepare};
 use crate::pipeline::run::{End, Lives, RunOptions, stands_by, stopped};
+use crate::pipeline::turn::Turns;
 use crate::pipeline::{PipelineError, Tasks, session, structure};
 use crate::preflight::Compiled;
 use crate::source::{self, Reader, SlotName, SourceError};
@@ -28,6 +31,8 @@ use crate::store;
 use crate::store::table_state::Halted;
 use crate::telemetry::Meter;
 use again::Misfits;
+use copies::Copies;
+use futures_util::FutureExt;
 use half::{Half, Standing};
 use hashbrown::HashMap;
 use ledger::{Channels, Ledger};
@@ -80,7 +85,7 @@ impl CaptureLife {
     }
 
     /// Why a table takes nothing in this life.
-    fn halted(&self, table: &TableName) -> Option<&Halted> {
+    pub(super) fn halted(&self, table: &TableName) -> Option<&Halted> {
         self.refused.get(table).or_else(|| self.unfit.get(table))
     }
 
@@ -129,10 +134,12 @@ impl CaptureLife {
             other => other?,
         };
         let (producer, control) = found.announce(&connector).await?;
-        let Found { prepared, specs, record, .. } = found;
+        let Found { prepared, specs, mut record, .. } = found;
         let (incarnation, database) = (prepared.incarnation(), prepared.record.source_database.clone());
+        let (version, system) = (prepared.facts.version, (prepared.facts.system_id.clone(), prepared.facts.timeline));
         let plans = Arc::new(prepared.compiled.into_iter().filter_map(|one| one.plan.ok()).collect::<Vec<_>>());
-        let setup = Setup { specs, plans, record, database, incarnation };
+        let copies = copies::take_up(self, &source, (&specs, &plans), &mut record, &producer, version).await?;
+        let setup = Setup { specs, plans, record, database, incarnation, copies, system };
         self.follow(tasks, setup, reader, producer, control).await
     }
 
@@ -243,7 +250,7 @@ impl CaptureLife {
         let Some(table) = record.tables.get(&spec.shape.name.to_string()) else { return Ok(Gate::Waiting) };
         let from = table.lacks_from.as_ref().map(|text| text.parse().map_err(|_| damaged())).transpose()?;
         let refused = self.halted(&spec.shape.name).is_some();
-        Ok(match (table.copied, from) {
+        Ok(match (table.copied || table.copying, from) {
             (false, _) => Gate::Waiting,
             (true, None) => Gate::Follow,
             (true, Some(from)) if refused => Gate::Halted(from),
@@ -272,6 +279,12 @@ impl CaptureLife {
         let mut half = self.half(&setup, gates, &reader, producer, control, records, meter)?;
         let mut waiting = to_copy.len();
         let mut copies = copy(&half, &self.connector, &setup, to_copy, &tasks);
+        let turns = Turns::default();
+        let mut in_chunks = setup.copies.start(&self.connector, &half, turns.clone(), (setup.system, &setup.plans), &tasks);
+        // what the stream has brought, and waits for its turn
+        let mut brought: Option<Vec<Feed>> = None;
+        let turn = futures_util::future::Fuse::terminated();
+        tokio::pin!(turn);
         let misfits = half.misfits.clone();
         let connector = Arc::clone(&self.connector);
         let fits = misfits.until_one_fits(&connector);
@@ -296,9 +309,30 @@ impl CaptureLife {
                         return Ok(End::Again);
                     }
                 }
+                Some(copied) = in_chunks.recv() => match copied {
+                    Copied::Chunk(ends) => half.ledger.reaches(&ends),
+                    Copied::Table(table) => {
+                        half.ledger.copied_in_chunks(table);
+                        half.ledger.flush().await?;
+                    }
+                },
                 settled = half.ledger.next() => settled?,
                 _ = tick.tick() => half.tick(),
-                feeds = reader.next(), if !half.ledger.is_full() => half.take(feeds?).await?,
+                turn = &mut turn => {
+                    let feeds = brought.take().unwrap_or_default();
+                    turns.emits(&turn, &half.xids(&feeds));
+                    half.take(feeds).await?;
+                }
+                feeds = reader.next(), if brought.is_none() && !half.ledger.is_full() => {
+                    let feeds = feeds?;
+                    if feeds.iter().any(|feed| matches!(feed, Feed::Change(_))) {
+                        let turns = turns.clone();
+                        turn.set(async move { turns.stream().await }.fuse());
+                        brought = Some(feeds);
+                    } else {
+                        half.take(feeds).await?;
+                    }
+                }
                 () = &mut fits => return Ok(End::Again),
                 () = &mut changes => return Ok(End::Again),
             }
@@ -326,7 +360,7 @@ impl CaptureLife {
         records: watch::Sender<Option<SlotRecord>>,
         meter: Arc<Meter>,
     ) -> Result<Half, PipelineError> {
-        let Setup { specs, plans, record, database, incarnation } = setup;
+        let Setup { specs, plans, record, database, incarnation, copies, .. } = setup;
         let floor = reader.confirmed_at_start();
         let encoder = |spec: &TableSpec| Encoder::new(spec.table(), &spec.key, database, &self.connector.name);
         let encoders: Vec<Encoder> = specs
@@ -358,6 +392,8 @@ impl CaptureLife {
             board: Arc::clone(&self.board),
             incarnation: *incarnation,
             misfits: Misfits::of(self.unfit.keys().cloned()),
+            copying: copies.open.clone(),
+            window: copies.window.clone(),
             at: Standing::default(),
         })
     }
@@ -392,6 +428,9 @@ struct Setup {
     record: SlotRecord,
     database: String,
     incarnation: u32,
+    copies: Copies,
+    /// The source's system identifier and timeline.
+    system: (String, u32),
 }
 
 /// Starts the first copies. What comes back: the table, where its stream begins, its rows, how far they reach in the log.

@@ -140,7 +140,7 @@ impl TopicCopier {
 }
 
 /// One line of COPY's text form as a row.
-fn parse_line(line: &[u8], columns: usize, text: &mut Vec<u8>) -> crate::change::Row {
+pub fn parse_line(line: &[u8], columns: usize, text: &mut Vec<u8>) -> crate::change::Row {
     let mut out = RowBuilder::new(columns);
     if columns == 0 {
         return out.finish();

@@ -3,6 +3,7 @@
 mod arrivals;
 mod barrier;
 mod capture;
+mod chunk;
 mod consume;
 mod copy;
 mod mirror;

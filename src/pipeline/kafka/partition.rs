@@ -82,6 +82,8 @@ pub struct Work {
     pub next_offset: i64,
     pub position: Option<Position>,
     pub capture_epoch: i64,
+    /// Requests for a re-read that the items answer, with their messages' offsets.
+    pub answered: Vec<(i64, i64)>,
     /// Behind the items.
     pub marker: Option<(Marker, i64)>,
     /// Behind the items stands an event that cannot be read.
@@ -101,6 +103,7 @@ impl Work {
         self.items.truncate(first);
         self.places.truncate(first);
         self.times.truncate(first);
+        self.answered.retain(|(at, _)| *at < offset);
         self.next_offset = offset;
         self.position = position;
         self.marker = None;

@@ -38,6 +38,9 @@ pub struct EndLsnText(pub Lsn);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRecord {
     pub copied: bool,
+    /// It follows the stream while its rows are read.
+    #[serde(default)]
+    pub copying: bool,
     pub rows_copied: i64,
     /// The first change that the log lacks, where that is not what comes behind `position`.
     pub lacks_from: Option<String>,
@@ -61,7 +64,7 @@ impl SlotRecord {
     /// A text is not a position.
     pub fn confirmable(&self, floor: EndLsn) -> Result<EndLsn, ParsePositionError> {
         self.tables.values().try_fold(self.end(), |least, table| {
-            let hold = match (&table.lacks_from, table.copied) {
+            let hold = match (&table.lacks_from, table.copied || table.copying) {
                 (_, false) => floor,
                 (Some(from), true) => EndLsn(from.parse::<Position>()?.commit.0),
                 (None, true) => least,
@@ -96,6 +99,8 @@ mod tests {
             tables: tables.into_iter().enumerate().map(|(at, table)| (at.to_string(), table)).collect(),
         };
         let follows = table(true, None);
+        let copied_in_chunks = TableRecord { copying: true, ..table(false, None) };
+        assert_eq!(of(vec![copied_in_chunks]).confirmable(lsn(7)), Ok(lsn(500)));
         assert_eq!(of(vec![follows.clone()]).confirmable(lsn(7)), Ok(lsn(500)));
         assert_eq!(of(vec![follows.clone(), table(true, Some(100))]).confirmable(lsn(7)), Ok(lsn(100)));
         assert_eq!(of(vec![follows.clone(), table(true, Some(900))]).confirmable(lsn(7)), Ok(lsn(500)));

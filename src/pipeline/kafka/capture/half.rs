@@ -2,6 +2,7 @@
 
 use super::again::Misfits;
 use super::ledger::{Counts, Ledger, News, Sealed};
+use crate::apply::Copying;
 use crate::change::{Before, Cell, Change, EndLsn, Feed, Op, Position, Row, Table, UnixMicros};
 use crate::event::{About, Encoder, Frame, Origin};
 use crate::log::LogError;
@@ -12,6 +13,7 @@ use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
 use crate::pipeline::kafka::record::TABLES;
 use crate::pipeline::kafka::specs::{TableSpec, canonical_numeric};
+use crate::pipeline::window::Window;
 use crate::store::table_state::Halted;
 use crate::telemetry::{self, Meter};
 use hashbrown::HashMap;
@@ -38,6 +40,9 @@ pub struct Half {
     pub board: Arc<Board>,
     pub incarnation: u32,
     pub misfits: Misfits,
+    /// Tables of which rows are still to be read.
+    pub copying: Copying,
+    pub window: Window,
     pub at: Standing,
 }
 
@@ -92,6 +97,12 @@ impl Half {
             }
         }
         Ok(())
+    }
+
+    /// The transactions of which these feeds hand something on.
+    pub fn xids(&self, feeds: &[Feed]) -> Vec<u32> {
+        let begun = feeds.iter().filter_map(|feed| if let Feed::Begin { xid, .. } = feed { Some(*xid) } else { None });
+        self.at.open.map(|(xid, _)| xid).into_iter().chain(begun).collect()
     }
 
     /// A table stands still.
@@ -154,10 +165,15 @@ impl Half {
     /// Sends one change's event, and its tombstone. The inner error halts the table.
     async fn emit(&mut self, table: usize, change: &Change) -> Result<Result<(), (String, String)>, PipelineError> {
         let (xid, committed_at) = self.at.open.unwrap_or_default();
+        let base = match self.window.is_closed_at(self.gates.end()) {
+            true => None,
+            false if self.copying.is(table) => Some("partial"),
+            false => Some("mixed"),
+        };
         let spec = &self.specs[table];
         let encoder = &self.encoders[table];
         let about =
-            About { epoch: self.ledger.record.epoch, now: telemetry::now(), origin: Origin::Stream { xid, committed_at } };
+            About { epoch: self.ledger.record.epoch, now: telemetry::now(), origin: Origin::Stream { xid, committed_at, base } };
         let row = change.after.as_ref().or_else(|| change.before.row());
         let numeric = spec.numeric_key;
         let cells = row.into_iter().flat_map(|row: &Row| encoder.key_cells(row)).map(|cell| match cell {

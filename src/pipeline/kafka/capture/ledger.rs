@@ -211,7 +211,18 @@ impl Ledger {
     pub fn copied(&mut self, table: usize, from: Position, rows: i64, ends: &Ends) {
         self.record.ends.raise_all(ends);
         let record = self.record.tables.entry(self.names[table].to_string()).or_default();
-        *record = TableRecord { copied: true, rows_copied: rows, lacks_from: Some(from.to_string()), halted: None };
+        *record = TableRecord { copied: true, rows_copied: rows, lacks_from: Some(from.to_string()), ..TableRecord::default() };
+    }
+
+    /// Rows of a copy, or rows that were read again, reach up to here.
+    pub fn reaches(&mut self, ends: &Ends) {
+        self.record.ends.raise_all(ends);
+    }
+
+    /// All chunks of a table are in the log, and recorded.
+    pub fn copied_in_chunks(&mut self, table: usize) {
+        let record = self.record.tables.entry(self.names[table].to_string()).or_default();
+        (record.copied, record.copying) = (true, false);
     }
 
     /// Records what is acknowledged, whatever the time, and waits for it.

@@ -13,7 +13,7 @@ use crate::pipeline::kafka::arrivals::TableReader;
 use crate::pipeline::kafka::partition::{Doing, Share, Work};
 use crate::pipeline::kafka::specs::TableSpec;
 use crate::pipeline::local::LocalError;
-use crate::store::checkpoint;
+use crate::store::{checkpoint, reread};
 use crate::target::{Session, TargetError};
 use crate::telemetry::{Meter, Stage};
 use futures_util::FutureExt;
@@ -200,6 +200,16 @@ impl Half {
         if !applied.halts.is_empty() {
             self.session.frame("ROLLBACK").await?;
             return Ok(applied.halts);
+        }
+        for (number, plan) in self.applier.plans.iter().enumerate() {
+            let keys: Vec<_> = applied.rereads.iter().filter(|one| one.plan == number).map(|one| &one.key).collect();
+            if !keys.is_empty() {
+                reread::add(self.session.client(), &self.connector, &plan.target, &keys).await?;
+            }
+        }
+        let answered: Vec<i64> = moving.iter().flat_map(|(_, work)| work.answered.iter().map(|(_, id)| *id)).collect();
+        if !answered.is_empty() {
+            reread::answered(self.session.client(), &self.connector, &answered).await?;
         }
         let started = Instant::now();
         match self.session.frame("COMMIT").await {

@@ -1,0 +1,166 @@
+//! The copies in chunks of a capture's life: what of them is recorded, and their workers.
+
+use super::{CaptureLife, Half};
+use crate::apply;
+use crate::catalog;
+use crate::change::EndLsn;
+use crate::config::Connector;
+use crate::event::{Encoder, Frame};
+use crate::log::kafka::Producer;
+use crate::mapping::TablePlan;
+use crate::pipeline::copy::{self, CopyTable, Copying, Limits, Rereader, Work};
+use crate::pipeline::kafka::chunk::{Copied, Topics};
+use crate::pipeline::kafka::record::SlotRecord;
+use crate::pipeline::kafka::specs::TableSpec;
+use crate::pipeline::turn::Turns;
+use crate::pipeline::window::Window;
+use crate::pipeline::{PipelineError, Tasks, session};
+use crate::store::table_state::TableState;
+use crate::store::{checkpoint, copy_range, table_state};
+use crate::telemetry;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_postgres::Client;
+
+/// Copies that are under way, by the numbers of the specs.
+pub struct Copies {
+    work: Work,
+    tables: Vec<CopyTable>,
+    /// The target's, which tells whether we are still the ones who copy.
+    epoch: i64,
+    pub open: apply::Copying,
+    pub window: Window,
+}
+
+/// Takes up what is under way, and begins with tables that are new.
+///
+/// # Errors
+/// See [`PipelineError`].
+pub async fn take_up(
+    life: &CaptureLife,
+    source: &Client,
+    (specs, plans): (&[TableSpec], &[TablePlan]),
+    record: &mut SlotRecord,
+    producer: &Producer,
+    version: u32,
+) -> Result<Copies, PipelineError> {
+    let (tasks, name) = (Tasks::default(), &life.connector.name);
+    let endpoint = &life.connector.target.endpoint;
+    let target = session::open(&tasks, endpoint, &life.connector.object_name()).await.map_err(PipelineError::Target)?;
+    // whoever copied before us can record nothing any more
+    let epoch = checkpoint::take(&target, name, checkpoint::LOCAL, 0).await?.epoch;
+    let states = table_state::read(&target, name).await?;
+    let tables: Vec<CopyTable> = specs.iter().map(|spec| copy_table(spec, plans)).collect();
+    let mut copying = Vec::new();
+    for (number, (spec, table)) in specs.iter().zip(&tables).enumerate() {
+        let known = record.tables.entry(spec.shape.name.to_string()).or_default();
+        let of_table = || states.iter().filter(|state| table.targets.contains(&state.target));
+        let mine = plans.iter().filter(|plan| plan.source == spec.shape.name);
+        let in_chunks = mine.clone().all(|plan| copy::in_chunks(plan, version)) && mine.count() == spec.rules.len();
+        if known.copied || table.targets.is_empty() || life.halted(&spec.shape.name).is_some() || !in_chunks {
+            continue;
+        }
+        if of_table().all(|state| state.copied) {
+            // all of it is in the log, and only this was not recorded any more
+            known.copied = true;
+            continue;
+        }
+        if of_table().any(|state| !state.copying) {
+            reset(life, spec, record.epoch, producer).await?;
+            begin(life, source, &target, spec, table).await?;
+        }
+        let known = record.tables.entry(spec.shape.name.to_string()).or_default();
+        (known.copying, known.lacks_from) = (true, None);
+        copying.push((number, table.targets[0].clone()));
+    }
+    let ranges = copy_range::read(&target, name).await?;
+    let until = window_of(&states);
+    let under_way = !copying.is_empty() || record.tables.values().any(|table| !table.copied);
+    let work = Work::new(copying, &ranges);
+    let open = apply::Copying::new((0..specs.len()).map(|number| work.is_open(number)));
+    Ok(Copies { work, tables, epoch, open, window: Window::new(under_way, until) })
+}
+
+fn copy_table(spec: &TableSpec, plans: &[TablePlan]) -> CopyTable {
+    let mine = plans.iter().enumerate().filter(|(_, plan)| plan.source == spec.shape.name);
+    let (meters, targets) = mine.map(|(number, plan)| (number, plan.target.clone())).unzip();
+    CopyTable { source: spec.shape.name.clone(), targets, meters }
+}
+
+fn window_of(states: &[TableState]) -> EndLsn {
+    states.iter().filter_map(|state| state.window).max().unwrap_or_default()
+}
+
+/// What an earlier life brought of a copy that was never recorded is void; and rows that are not ours are found.
+async fn reset(life: &CaptureLife, spec: &TableSpec, epoch: u64, producer: &Producer) -> Result<(), PipelineError> {
+    let failed = |error: crate::event::EncodeError| PipelineError::Belief {
+        what: error.to_string(),
+        hint: "correct the table's key".to_owned(),
+    };
+    let encoder = Encoder::new(spec.table(), &spec.key, "", &life.connector.name).map_err(failed)?;
+    let (mut frame, mut acks) = (Frame::default(), producer.acks::<()>());
+    let group = acks.open();
+    encoder.reset(&mut frame, &format!("{epoch:012}-000000"), crate::change::Lsn(0), epoch, telemetry::now());
+    for partition in spec.partitions().all() {
+        producer.send(&group, &spec.topic, partition, &frame).await?;
+    }
+    acks.seal(group, ());
+    acks.front().await?;
+    Ok(())
+}
+
+async fn begin(
+    life: &CaptureLife,
+    source: &Client,
+    target: &Client,
+    spec: &TableSpec,
+    table: &CopyTable,
+) -> Result<(), PipelineError> {
+    let parts = catalog::parts(source, std::slice::from_ref(&spec.shape.name)).await?;
+    let ranges = crate::chunk::plan(parts.get(&spec.shape.name).map_or(&[][..], Vec::as_slice));
+    let (first, others) = table.targets.split_first().expect("a table without targets is not copied");
+    for other in others {
+        copy_range::plan(target, &life.connector.name, other, &[]).await?;
+    }
+    Ok(copy_range::plan(target, &life.connector.name, first, &ranges).await?)
+}
+
+impl Copies {
+    /// Starts the workers, and the re-reads.
+    pub fn start(
+        self,
+        connector: &Arc<Connector>,
+        half: &Half,
+        turns: Turns,
+        (system, plans): ((String, u32), &Arc<Vec<TablePlan>>),
+        tasks: &Tasks,
+    ) -> mpsc::UnboundedReceiver<Copied> {
+        let (sender, copied) = mpsc::unbounded_channel();
+        let sinks = Arc::new(Topics {
+            connector: Arc::clone(connector),
+            capture_epoch: half.ledger.record.epoch,
+            epoch: self.epoch,
+            specs: Arc::new(half.specs.clone()),
+            plans: Arc::clone(plans),
+            producer: half.producer.clone(),
+            database: half.database.clone(),
+            copied: sender,
+        });
+        let shared = Arc::new(Copying {
+            connector: Arc::clone(connector),
+            system,
+            epoch: self.epoch,
+            work: self.work,
+            turns,
+            open: self.open,
+            window: self.window,
+            meter: Arc::clone(&half.meter),
+            board: Arc::clone(&half.board),
+            limits: Limits::new(connector),
+            tables: self.tables,
+        });
+        tasks.start(Rereader::new(Arc::clone(&shared), Arc::clone(&sinks)).run());
+        tasks.start(copy::all(shared, sinks));
+        copied
+    }
+}
