@@ -6,7 +6,7 @@ use crate::support::{Daemon, Load, PATIENCE, World, eventually, tablelift};
 both_logs!(a_table_in_use, |w| {
     Load::prepare(&w).await;
     w.both("create table big (id int primary key, n int, v text)").await;
-    w.source.batch("insert into big select g, 0, repeat('b', 100) from generate_series(1, 200000) g").await;
+    w.source.batch("insert into big select g, 0, repeat('b', 100) from generate_series(1, 100000) g").await;
     w.connector(&format!("[[table]]\nsource = 'public.big'\n{}", Load::tables()));
     let load = Load::start(&w, 3);
     eventually("some traffic", PATIENCE, async || load.committed() > 100).await;
