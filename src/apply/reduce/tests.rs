@@ -111,14 +111,14 @@ fn shown_sets(plan: &TablePlan, items: Vec<Item>) -> String {
 }
 
 #[test]
-fn in_a_copy_nothing_is_known_to_be_new_and_what_is_missing_is_left() {
+fn in_a_copy_nothing_is_known_to_be_new_nor_to_come() {
     let keyed = plan(Kind::Keyed, KeyText::Exact);
     for (changes, sets) in [
         ("+ 1 a x", "^ 1 a x"),
         ("+ 1 a x, ~ 1 b ?", "^ 1 b x"),
-        ("~ 1 a x", "~ 1 a x"),
-        ("~ 1 a ?, ~ 1 b x", "~ 1 b x"),
-        ("~ 1 a x, ~ 1 b ?", "~ 1 b x"),
+        ("~ 1 a x", "^ 1 a x"),
+        ("~ 1 a ?, ~ 1 b x", "^ 1 b x"),
+        ("~ 1 a x, ~ 1 b ?", "^ 1 b x"),
         ("~ 1 > 2 a x", "- 1, ^ 2 a x"),
         ("~ 1 > 2 a ?", "one by one"),
         ("- 1, + 1 a x", "^ 1 a x"),
