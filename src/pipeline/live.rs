@@ -91,7 +91,8 @@ impl Live {
                 |meter: &Option<Arc<Meter>>| meter.as_ref().and_then(|meter| Some((Arc::clone(meter), of_table(&meter)?)));
             let (counted, copying) = (found(&meter), found(&captures).or_else(|| found(&meter)));
             if let Some((meter, at)) = copying.filter(|_| table.state == Some(Phase::Copy)) {
-                table.rows_copied = meter.tables[at].rows_copied.load(Relaxed);
+                // what an earlier process has copied is recorded, and not counted here
+                table.rows_copied = table.rows_copied.max(meter.tables[at].rows_copied.load(Relaxed));
             }
             let Some((meter, at)) = counted else { continue };
             let count = &meter.tables[at];
