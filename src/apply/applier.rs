@@ -101,7 +101,7 @@ impl Applier {
     }
 
     async fn one_by_one(&self, session: &mut Session, items: &[&Item], applied: &mut Applied) -> Result<(), ApplyError> {
-        let done = ladder::one_by_one(session, &self.plans, items, self.shared).await?;
+        let done = ladder::one_by_one(session, &self.plans, items, (self.shared, !self.triggers_fire)).await?;
         applied.halts.extend(done.halts);
         applied.rereads.extend(done.rereads);
         Ok(())

@@ -31,12 +31,12 @@ const RUN: usize = 64;
 /// Applies changes of any plans in their order. Tables that fail are halted and passed over from there on; what lacks what it builds on
 /// is passed over, and its row is to be read again.
 ///
-/// `shared`: other writers bring other rows meanwhile.
+/// `shared`: other writers bring other rows meanwhile. `evicts`: a row may be removed until it is read again; nothing else goes with it.
 pub(super) async fn one_by_one(
     session: &mut Session,
     plans: &[TablePlan],
     items: &[&Item],
-    shared: bool,
+    (shared, evicts): (bool, bool),
 ) -> Result<Applied, ApplyError> {
     let Applied { mut halts, mut rereads } = Applied::default();
     let mut at = 0;
@@ -61,7 +61,12 @@ pub(super) async fn one_by_one(
         // a row in its way, or a parent that is missing, may be of another moment: then all of them are on their way
         let passes = halt.may_pass && (shared || item.base > Base::Exact);
         match keys(item, &plans[item.plan]).filter(|_| passes) {
-            Some(keys) => rereads.extend(keys.into_iter().map(|key| Reread { plan: item.plan, key })),
+            Some(keys) => {
+                if evicts && item.change.op == Op::Read {
+                    evict(session, &plans[item.plan], item).await?;
+                }
+                rereads.extend(keys.into_iter().map(|key| Reread { plan: item.plan, key }));
+            }
             None => halts.push(halt),
         }
         at += nth + 1;
@@ -103,6 +108,13 @@ async fn run(session: &mut Session, plans: &[TablePlan], items: &[&Item], halts:
         return Ok(run);
     }
     Ok(run)
+}
+
+/// Two rows that are read again may stand in each other's way with what they were. One that was refused makes room until it comes again.
+async fn evict(session: &mut Session, plan: &TablePlan, item: &Item) -> Result<(), TargetError> {
+    let (Ok(binding), Some(row)) = (&item.binding, &item.change.after) else { return Ok(()) };
+    Sender { session, number: item.plan, plan, binding }.part(&Statement::Delete, row).await?;
+    Ok(())
 }
 
 /// Gives the key of what is to be read again instead.

@@ -97,44 +97,51 @@ impl<S: Sinks> Rereader<S> {
         }
         let tables: BTreeSet<&TableName> = open.iter().map(|reread| &reread.target).collect();
         for table in tables {
+            if self.refused.get(table).is_some_and(|(_, again)| *again > Instant::now()) {
+                continue;
+            }
             let mine: Vec<&Reread> = open.iter().filter(|reread| &reread.target == table).collect();
+            // one of them may make room for another: a refusal holds up none
+            let mut refused = false;
             for some in mine.chunks(MOST) {
-                self.table(table, some).await?;
+                refused |= self.table(table, some).await?;
+            }
+            if !refused && self.refused.remove(table).is_some() {
+                copying.board.waits(&table.to_string(), None);
             }
         }
         Ok(true)
     }
 
-    async fn table(&mut self, target: &TableName, rereads: &[&Reread]) -> Result<(), PipelineError> {
+    /// Gives whether the target refused them.
+    async fn table(&mut self, target: &TableName, rereads: &[&Reread]) -> Result<bool, PipelineError> {
         let copying = Arc::clone(&self.copying);
         let of = |table: &super::CopyTable| table.targets.contains(target);
-        let Some(number) = copying.tables.iter().position(of) else { return Ok(()) };
-        if self.refused.get(target).is_some_and(|(_, again)| *again > Instant::now()) {
-            return Ok(());
-        }
+        let Some(number) = copying.tables.iter().position(of) else { return Ok(false) };
         let keys = rereads.iter().map(|reread| &reread.key).collect();
         let rereads = Rereads { number, target, keys, ids: rereads.iter().map(|reread| reread.id).collect() };
-        match self.read(&rereads).await {
+        let refused = match self.read(&rereads).await {
             Ok(until) => {
                 self.answered.extend(&rereads.ids);
                 self.copying.window.reaches(until);
-                if self.refused.remove(target).is_some() {
-                    copying.board.waits(&target.to_string(), None);
-                }
-                return Ok(());
+                return Ok(false);
             }
             Err(ChunkError::Failed(error)) if error.fate() == Fate::Retry => return Err(error),
-            Err(ChunkError::Failed(error)) => self.refuse(target, error).await,
+            Err(ChunkError::Failed(error)) => {
+                self.refuse(target, error).await;
+                true
+            }
             Err(ChunkError::Invisible(xid)) => {
                 tracing::debug!(table = %target, xid, "a row is read again once a commit is visible");
+                false
             }
-            Err(_) => {}
-        }
+            Err(_) => false,
+        };
         if let Some((source, sink)) = &mut self.sessions {
             source.end().await?;
             sink.give_back().await?;
         }
-        Ok(())
+        Ok(refused)
     }
 
     async fn refuse(&mut self, target: &TableName, error: PipelineError) {

@@ -31,6 +31,7 @@ pub struct ChunkTarget {
     plans: Arc<Vec<TablePlan>>,
     /// Plans that have their staging table here.
     staged: BTreeSet<usize>,
+    triggers_fire: bool,
     pub busy: Arc<Busy>,
     _tasks: Tasks,
 }
@@ -60,7 +61,16 @@ impl Sinks for Targets {
         origin::carry(&client, &name, Duration::ZERO).await;
         let busy = Busy::of(&client, Side::Target, None, board).await?;
         let (name, plans) = (connector.name.clone(), Arc::clone(plans));
-        Ok(ChunkTarget { client, connector: name, epoch: *epoch, plans, staged: BTreeSet::new(), busy, _tasks: tasks })
+        Ok(ChunkTarget {
+            client,
+            connector: name,
+            epoch: *epoch,
+            plans,
+            staged: BTreeSet::new(),
+            triggers_fire: connector.target.triggers == Triggers::Fire,
+            busy,
+            _tasks: tasks,
+        })
     }
 }
 
@@ -78,6 +88,14 @@ impl ChunkTarget {
             made?;
         }
         Ok(name)
+    }
+
+    /// Ends requests, and the transaction.
+    async fn done(&self, plan: &TablePlan, ids: &[i64], until: EndLsn) -> Result<(), PipelineError> {
+        if !reread::done(&self.client, &self.connector, self.epoch, &plan.target, ids, until).await? {
+            return Err(TargetError::Fenced.into());
+        }
+        self.client.batch_execute("COMMIT").await.map_err(|source| refused(plan, source))
     }
 
     async fn pour(
@@ -154,14 +172,20 @@ impl Sink for ChunkTarget {
             }
             // values of a secondary key changed hands among the rows: all out, then all in
             self.client.batch_execute("ROLLBACK TO SAVEPOINT tablelift_rows").await.map_err(refused)?;
+            if self.triggers_fire {
+                // what hangs on the rows would go with them
+                return Err(error.into());
+            }
             self.client.batch_execute(&plan.delete_keys(&rereads.keys)).await.map_err(refused)?;
-            self.client.batch_execute(&plan.insert_from(&staging)).await.map_err(refused)?;
+            self.client.batch_execute("SAVEPOINT tablelift_room").await.map_err(refused)?;
+            if let Err(error) = self.client.batch_execute(&plan.insert_from(&staging)).await.map_err(refused) {
+                // others that are to be read again may be in the way with what they were, as ours are in theirs: make room until ours come again
+                self.client.batch_execute("ROLLBACK TO SAVEPOINT tablelift_room").await.map_err(refused)?;
+                self.done(plan, &[], until).await?;
+                return Err(error.into());
+            }
         }
-        let (name, epoch) = (&self.connector, self.epoch);
-        if !reread::done(&self.client, name, epoch, &plan.target, &rereads.ids, until).await.map_err(PipelineError::from)? {
-            return Err(PipelineError::from(TargetError::Fenced).into());
-        }
-        Ok(self.client.batch_execute("COMMIT").await.map_err(refused)?)
+        Ok(self.done(plan, &rereads.ids, until).await?)
     }
 
     async fn settle(&mut self) -> Result<(), PipelineError> {
