@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod catalog;
+mod chunk_storms;
 mod chunks;
 mod commands;
 mod constraints;
