@@ -68,6 +68,15 @@ impl ChunkSource {
         snapshot(row.get(0))
     }
 
+    /// Whether a table is still there.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn has(&self, table: &TableName) -> Result<bool, PipelineError> {
+        let sql = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+        Ok(self.client.query_one(sql, &[&quote::table(table)]).await.map_err(failed)?.get(0))
+    }
+
     /// Begins a chunk. The lock comes before the snapshot: what is rewritten or truncated between the two would look empty.
     ///
     /// # Errors

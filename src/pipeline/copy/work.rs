@@ -188,13 +188,16 @@ impl Work {
         self.with(task, |table| table.void = true);
     }
 
-    /// A plan that was taken is made, and recorded; or not, and is tried again.
-    pub fn planned(&self, number: usize, ranges: Option<Vec<Range>>) {
+    /// A plan that was taken is made, and recorded; or not, and is tried again after a while.
+    pub fn planned(&self, number: usize, ranges: Result<Vec<Range>, Duration>) {
         self.of(number, |table| {
             table.taken = false;
-            let Some(ranges) = ranges else {
-                table.not_before = Some(Instant::now() + Duration::from_secs(1));
-                return;
+            let ranges = match ranges {
+                Ok(ranges) => ranges,
+                Err(pause) => {
+                    table.not_before = Some(Instant::now() + pause);
+                    return;
+                }
             };
             let ranges = ranges.into_iter().zip(1..);
             table.ranges = ranges.map(|(range, nth)| RangeWork { nth, range, done: false, taken: false }).collect();

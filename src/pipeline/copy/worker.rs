@@ -31,6 +31,7 @@ const AIM_IN_TRAFFIC: Duration = Duration::from_millis(200);
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 const REFUSED_LIMIT: Duration = Duration::from_secs(60);
 const HALT_PAUSE: Duration = Duration::from_secs(30);
+const PLAN_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at a lag that is too high, or a commit that is not visible.
 const MOMENT: Duration = Duration::from_millis(20);
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
@@ -255,21 +256,32 @@ impl<S: Sinks> Worker<S> {
         let planned = async {
             let (source, sink) = self.sessions().await?;
             let name = copying.tables[number].source.clone();
+            if !source.has(&name).await? {
+                return Ok(None);
+            }
             let parts = catalog::parts(&source.client, std::slice::from_ref(&name)).await?;
             let ranges = crate::chunk::plan(parts.get(&name).map_or(&[][..], Vec::as_slice));
             let target = copying.tables[number].targets[0].clone();
             tracing::info!(table = %target, "the source rewrote the table: its rows are read again");
             copy_range::plan(sink.client(), &copying.connector.name, &target, &ranges).await?;
-            Ok::<_, PipelineError>(ranges)
+            Ok::<_, PipelineError>(Some(ranges))
         };
         let planned = planned.await;
         match planned {
-            Ok(ranges) => {
-                copying.work.planned(number, Some(ranges));
+            Ok(Some(ranges)) => {
+                copying.work.planned(number, Ok(ranges));
+                Ok(())
+            }
+            Ok(None) => {
+                let gone = || PipelineError::Belief { what: "the source table is gone".to_owned(), hint: String::new() };
+                for target in &copying.tables[number].targets {
+                    halt(&copying, target, &gone()).await;
+                }
+                copying.work.planned(number, Err(HALT_PAUSE));
                 Ok(())
             }
             Err(error) => {
-                copying.work.planned(number, None);
+                copying.work.planned(number, Err(PLAN_PAUSE));
                 Err(error)
             }
         }
