@@ -1,6 +1,7 @@
 //! The copy in chunks, while its table is in use: what its snapshots may see, where rows go meanwhile, and what a crash leaves.
 
 use crate::both_logs;
+use crate::halt::{arrives, halted};
 use crate::support::{Daemon, Log, PATIENCE, World, eventually, steadily};
 use std::time::{Duration, Instant};
 
@@ -261,3 +262,111 @@ both_logs!(a_reload_changes_the_speed, |w| {
     arrived(&w, &["t"]).await;
     assert!(start.elapsed() < Duration::from_secs(15), "it was slow to the end");
 });
+
+// A chunk that the target refuses halts its table only; once that is cured it goes on where it was.
+both_logs!(a_chunk_is_refused, |w| {
+    w.both(&format!("{DDL}; create table other (id int primary key)")).await;
+    w.target.batch("alter table t add constraint few check (id < 5000)").await;
+    w.source.batch(&fill(1, 8000)).await;
+    w.expect_log("halt");
+    slowly(&w, 3000, "[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.other'");
+    let d = Daemon::run(&w);
+    halted(&w, "public.t").await;
+    w.source.batch("insert into other values (1); update t set n = 1 where id % 9 = 1").await;
+    arrives(&w, "other").await;
+    w.target.batch("alter table t drop constraint few").await;
+    d.hup();
+    eventually("it goes on", PATIENCE, async || w.cli("wait", &["--timeout", "1s"]).await.code == 0).await;
+    arrived(&w, &["t", "other"]).await;
+    assert_eq!(w.table("public.t").await["state"], "follow");
+});
+
+/// Somebody has locked the source's table: the copy says so and waits, and the stream of the others does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_source_table_is_locked() {
+    let w = World::own_source("locked", Log::Local, &[]).await;
+    w.both(&format!("{DDL}; create table other (id int primary key)")).await;
+    w.source.batch(&fill(1, 8000)).await;
+    for text in ["lock", "again"] {
+        w.expect_log(text);
+    }
+    slowly(&w, 3000, "[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.other'");
+    let _d = Daemon::run(&w);
+    under_way(&w, "t").await;
+    let session = w.source.session().await;
+    session.batch_execute("begin; lock table t in access exclusive mode").await.unwrap();
+    let pid: i32 = session.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    waits_for(&w, "public.t", &format!("pid {pid}")).await;
+    for n in 0..10 {
+        let start = Instant::now();
+        w.source.batch(&format!("insert into other values ({n})")).await;
+        eventually("the stream goes on", PATIENCE, async || w.target.number("select count(*) from other").await == n + 1).await;
+        assert!(start.elapsed() < Duration::from_secs(1), "the stream stood still for {:?}", start.elapsed());
+    }
+    session.batch_execute("commit").await.unwrap();
+    arrived(&w, &["t", "other"]).await;
+}
+
+/// Somebody makes an index on the target's table: the copy says so and waits, and the stream of the others goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_target_table_is_locked() {
+    let w = World::own_target("held", Log::Local, &[]).await;
+    w.both(&format!("{DDL}; create table other (id int primary key)")).await;
+    w.source.batch(&fill(1, 8000)).await;
+    for text in ["lock", "again"] {
+        w.expect_log(text);
+    }
+    slowly(&w, 3000, "[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.other'");
+    let _d = Daemon::run(&w);
+    under_way(&w, "t").await;
+    let session = w.target.session().await;
+    session.batch_execute("begin; lock table t in share mode").await.unwrap();
+    let pid: i32 = session.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    waits_for(&w, "public.t", &format!("pid {pid}")).await;
+    let mut worst = Duration::ZERO;
+    for n in 0..20 {
+        let start = Instant::now();
+        w.source.batch(&format!("insert into other values ({n})")).await;
+        eventually("the stream goes on", PATIENCE, async || w.target.number("select count(*) from other").await == n + 1).await;
+        worst = worst.max(start.elapsed());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    session.batch_execute("commit").await.unwrap();
+    arrived(&w, &["t", "other"]).await;
+    assert!(worst < Duration::from_secs(1), "the stream stood still for {worst:?}");
+}
+
+// A table that is dropped in the middle of its copy is not one that was copied.
+both_logs!(a_table_is_dropped, |w| {
+    w.both(&format!("{DDL}; create table other (id int primary key)")).await;
+    w.source.batch(&fill(1, 8000)).await;
+    for text in ["halt", "again", "fit", "publication", "exist"] {
+        w.expect_log(text);
+    }
+    slowly(&w, 100, "[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.other'");
+    let _d = Daemon::run(&w);
+    under_way(&w, "t").await;
+    w.source.batch("drop table t; insert into other values (1)").await;
+    arrives(&w, "other").await;
+    halted(&w, "public.t").await;
+    let state = "select state from tablelift.table_state where target_name = 't'";
+    assert_eq!(w.target.text(state).await, "copy");
+});
+
+/// A row that is to be read again while a commit is not visible: the status tells what it waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reread_waits_for_a_commit() {
+    let w = with_a_standby_away("late-row", Log::Local).await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    w.target.batch("delete from t where id in (3, 6)").await;
+    standby_leaves(&w).await;
+    commits_hang(&w, &["update t set n = 1 where id = 3"]).await;
+    eventually("it is asked for", PATIENCE, async || w.target.number("select count(*) from tablelift.reread").await == 1).await;
+    waits_for(&w, "public.t", "to become visible").await;
+    standby_is_given_up(&w).await;
+    w.source.batch("update t set n = 2 where id = 6").await;
+    arrived(&w, &["t"]).await;
+    assert!(w.table("public.t").await["waiting_for"].is_null());
+}

@@ -36,6 +36,9 @@ pub(super) trait Sinks: Send + Sync {
 
 /// Where chunks go.
 pub(super) trait Sink: Send {
+    /// Waits, before the turn, for whoever holds the table up: in it the stream would wait too.
+    fn ready(&mut self, number: usize) -> impl Future<Output = Result<(), PipelineError>> + Send;
+
     /// Brings a chunk's rows, in its turn. Local: they are durable, and so is the progress. Kafka: they stand in the log's order.
     fn bring(
         &mut self,

@@ -6,6 +6,7 @@ use super::{ChunkError, Sink, Sinks};
 use crate::change::{EndLsn, TableName};
 use crate::fate::Fate;
 use crate::pipeline::PipelineError;
+use crate::pipeline::holdup;
 use crate::pipeline::turn::ChunkTurn;
 use crate::source;
 use crate::store::reread::{self, Reread};
@@ -24,6 +25,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 const HALT_PAUSE: Duration = Duration::from_secs(30);
 const REFUSED_LIMIT: Duration = Duration::from_secs(60);
+/// A commit mostly is visible sooner.
+const VISIBLE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Rows of one table that are to be read again.
 pub struct Rereads<'a> {
@@ -40,13 +43,15 @@ pub struct Rereader<S: Sinks> {
     sessions: Option<(ChunkSource, S::Sink)>,
     /// Tables whose rows the target refuses: since when, and when they are tried again.
     refused: BTreeMap<TableName, (Instant, Instant)>,
+    /// Since when a commit that is not visible stands against them.
+    unseen: Option<Instant>,
     /// Brought, and still open: the log carries the answer.
     answered: BTreeSet<i64>,
 }
 
 impl<S: Sinks> Rereader<S> {
     pub fn new(copying: Arc<Copying>, sinks: Arc<S>) -> Self {
-        Self { copying, sinks, sessions: None, refused: BTreeMap::new(), answered: BTreeSet::new() }
+        Self { copying, sinks, sessions: None, refused: BTreeMap::new(), unseen: None, answered: BTreeSet::new() }
     }
 
     pub async fn run(mut self) {
@@ -124,6 +129,7 @@ impl<S: Sinks> Rereader<S> {
             Ok(until) => {
                 self.answered.extend(&rereads.ids);
                 self.copying.window.reaches(until);
+                self.unseen = None;
                 return Ok(false);
             }
             Err(ChunkError::Failed(error)) if error.fate() == Fate::Retry => return Err(error),
@@ -133,7 +139,14 @@ impl<S: Sinks> Rereader<S> {
             }
             Err(ChunkError::Invisible(xid)) => {
                 tracing::debug!(table = %target, xid, "a row is read again once a commit is visible");
-                false
+                let (now, since) = (Instant::now(), *self.unseen.get_or_insert_with(Instant::now));
+                if since.elapsed() > VISIBLE_PATIENCE
+                    && let Some((source, _)) = &self.sessions
+                {
+                    copying.board.waits(&target.to_string(), Some(holdup::invisible(&source.client, xid).await));
+                    self.refused.insert(target.clone(), (now, now + REFUSED_PAUSE));
+                }
+                true
             }
             Err(_) => false,
         };
@@ -168,6 +181,7 @@ impl<S: Sinks> Rereader<S> {
             let turn = copying.turns.chunk().await;
             turn.barrier(&source.barrier().await?);
         }
+        sink.ready(rereads.number).await?;
         source.lock_table(&table.source).await?;
         let turn = copying.turns.chunk().await;
         let until = match source.snapshot(&turn).await {

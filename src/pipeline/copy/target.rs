@@ -7,6 +7,7 @@ use super::{ChunkError, Rereads, Sink, Sinks, refused};
 use crate::change::EndLsn;
 use crate::config::{Connector, Triggers};
 use crate::mapping::{CopyForm, TablePlan};
+use crate::pg::quote;
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{Busy, Side};
 use crate::pipeline::run::DURABLE;
@@ -22,6 +23,8 @@ use tokio_postgres::Client;
 
 /// A chunk that the stream waits for is given up after so long.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// In a turn: the stream waits too.
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '300ms'";
 
 /// A session that writes chunks.
 pub struct ChunkTarget {
@@ -110,7 +113,7 @@ impl ChunkTarget {
         let form = if task.merge { CopyForm::Staging } else { plan.copy_form() };
         let staging = if form == CopyForm::Staging { self.staging(task.number).await? } else { String::new() };
         let refused = |source| refused(plan, source);
-        self.client.batch_execute("BEGIN").await.map_err(refused)?;
+        self.client.batch_execute(BEGIN).await.map_err(refused)?;
         let copy_out = plan.copy_out(&reading.relation, &reading.chunk.condition(), form);
         let copy_in = plan.copy_in(&staging, form);
         let begun = Instant::now();
@@ -127,6 +130,15 @@ impl ChunkTarget {
 }
 
 impl Sink for ChunkTarget {
+    async fn ready(&mut self, number: usize) -> Result<(), PipelineError> {
+        let busy = Arc::clone(&self.busy);
+        let _busy = busy.begin();
+        let plan = &self.plans[number];
+        // not held until the turn comes: a TRUNCATE of the stream may come first
+        let sql = format!("BEGIN; LOCK TABLE {} IN ROW EXCLUSIVE MODE; ROLLBACK", quote::table(&plan.target));
+        self.client.batch_execute(&sql).await.map_err(|source| refused(plan, source))
+    }
+
     async fn bring(
         &mut self,
         task: &Task,
@@ -160,7 +172,7 @@ impl Sink for ChunkTarget {
         let _busy = busy.begin();
         let refused = |source| refused(plan, source);
         let staging = self.staging(rereads.number).await?;
-        self.client.batch_execute("BEGIN").await.map_err(refused)?;
+        self.client.batch_execute(BEGIN).await.map_err(refused)?;
         let copy_out = plan.copy_keys_out(&rereads.keys);
         let copy_in = plan.copy_in(&staging, CopyForm::Staging);
         pipe((&source.client, &copy_out), (&self.client, &copy_in), failed, refused, |_| true).await?;

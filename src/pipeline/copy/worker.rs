@@ -194,6 +194,7 @@ impl<S: Sinks> Worker<S> {
         let (source, sink) = self.sessions().await?;
         let busy = Arc::clone(&source.busy);
         let busy = busy.begin();
+        sink.ready(task.number).await?;
         let (reading, turn) = see(&copying.turns, source, task).await?;
         let begun = Instant::now();
         let piped = sink.bring(task, source, &reading, &turn).await?;

@@ -170,6 +170,10 @@ impl TopicSink {
 }
 
 impl Sink for TopicSink {
+    async fn ready(&mut self, _number: usize) -> Result<(), PipelineError> {
+        Ok(())
+    }
+
     async fn bring(
         &mut self,
         task: &Task,
