@@ -237,6 +237,23 @@ async fn parents_and_children() {
     arrived(&w, &["parent", "child"]).await;
 }
 
+/// Children whose parents take long are no failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parents_that_take_long() {
+    let w = World::new("long").await;
+    w.both(&format!("{DDL}; create table child (id int primary key, p int not null references t, v int)")).await;
+    w.source.batch(&fill(1, 8000)).await;
+    w.source.batch("insert into child select g, g, 0 from generate_series(8000, 7901, -1) g").await;
+    let tables = "[copy]\nmax_rows_per_second = 1000\n[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.child'";
+    w.connector_with(|f| f.target += "triggers = 'fire'\n", tables);
+    let _d = Daemon::run(&w);
+    under_way(&w, "t").await;
+    w.source
+        .batch("update child set v = 1 where id % 3 = 0; delete from child where id = 7950; delete from t where id = 7950")
+        .await;
+    arrived(&w, &["t", "child"]).await;
+}
+
 // Many small ones beside a big one, and one that comes later.
 both_logs!(many_tables, |w| {
     w.both(DDL).await;

@@ -161,7 +161,9 @@ impl<S: Sinks> Rereader<S> {
         let now = Instant::now();
         let since = self.refused.get(target).map_or(now, |(since, _)| *since);
         let passes = matches!(&error, PipelineError::Session(error) if error.is_unique_conflict() || error.is_foreign_key());
-        if passes && since.elapsed() < REFUSED_LIMIT {
+        let orphan = matches!(&error, PipelineError::Session(error) if error.is_foreign_key());
+        let patient = orphan && !self.copying.work.is_done();
+        if passes && (since.elapsed() < REFUSED_LIMIT || patient) {
             self.refused.insert(target.clone(), (since, now + REFUSED_PAUSE));
             let what = "rows that are read again: a row of the stream, or of another table, stands in their way".to_owned();
             self.copying.board.waits(&target.to_string(), Some(what));

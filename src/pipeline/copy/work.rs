@@ -99,6 +99,11 @@ impl Work {
         self.tables().iter().any(|table| table.number == number && table.ranges.iter().any(|range| !range.done))
     }
 
+    /// Whether rows of another table are still to be read.
+    pub fn others_are_open(&self, number: usize) -> bool {
+        self.tables().iter().any(|table| table.number != number && table.ranges.iter().any(|range| !range.done))
+    }
+
     /// Takes a step: the first range that nobody reads, in the tables' order.
     pub fn next(&self) -> Next {
         let now = Instant::now();

@@ -240,7 +240,9 @@ impl<S: Sinks> Worker<S> {
                 return;
             }
             let may_pass = refused.is_unique_conflict() || refused.is_foreign_key();
-            if may_pass && work.later(task, REFUSED_PAUSE, true) < REFUSED_LIMIT {
+            // its parents may be on their way for as long as there are copies
+            let patient = refused.is_foreign_key() && work.others_are_open(task.number);
+            if may_pass && (work.later(task, REFUSED_PAUSE, true) < REFUSED_LIMIT || patient) {
                 let what = format!("a row of the stream, or of another table: {}", refused.without_values());
                 self.copying.board.waits(&task.target.to_string(), Some(what));
                 return;
