@@ -247,6 +247,7 @@ async fn take_on(
             rows_copied: 0,
             bytes_copied: 0,
             copying: false,
+            repeats: false,
             window: None,
             structure: None,
         };

@@ -24,8 +24,9 @@ use crate::target::{Session, origin};
 use crate::telemetry::Meter;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
@@ -147,7 +148,7 @@ impl Life {
                         self.board.resumed(&state.target);
                     }
                     if state.copying {
-                        chunked.push((plans.len(), state.target.clone()));
+                        chunked.push((plans.len(), state.target.clone(), state.repeats));
                     } else if gate == Gate::Waiting && !copy::in_chunks(&plan, version) {
                         whole.push(plans.len());
                     }
@@ -172,8 +173,22 @@ impl Life {
         let window = states.iter().filter_map(|state| state.window).max().unwrap_or_default();
         let gates = Gates::new(gates, at, end, confirmed);
         let window = Window::new(!one_moment, window);
+        let repeats = chunked.iter().filter(|(_, _, repeats)| *repeats).map(|(number, _, _)| *number).collect();
         let chunked = Work::new(chunked, ranges);
-        Ok(Setup { plans: Arc::new(plans), gates, whole, chunked, window, system, unfit, incarnation, durable: end })
+        let paused = copy_range::orders(target, &self.connector.name).await?.paused;
+        Ok(Setup {
+            plans: Arc::new(plans),
+            gates,
+            whole,
+            chunked,
+            repeats,
+            paused,
+            window,
+            system,
+            unfit,
+            incarnation,
+            durable: end,
+        })
     }
 
     async fn follow(
@@ -185,7 +200,7 @@ impl Life {
         (target, busy): (Client, Arc<Busy>),
         epoch: i64,
     ) -> Result<End, PipelineError> {
-        let Setup { plans, gates, whole, chunked, window, system, unfit, incarnation, durable } = setup;
+        let Setup { plans, gates, whole, chunked, repeats, paused, window, system, unfit, incarnation, durable } = setup;
         let turns = Turns::default();
         let open = apply::Copying::new((0..plans.len()).map(|number| chunked.is_open(number)));
         let tables = plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()));
@@ -236,12 +251,14 @@ impl Life {
                 meter: Arc::clone(&meter),
                 board: Arc::clone(&board),
             };
-            let table = |plan: &TablePlan, number| CopyTable {
+            let table = |(number, plan): (usize, &TablePlan)| CopyTable {
                 source: plan.source.clone(),
                 targets: vec![plan.target.clone()],
+                copying: vec![plan.target.clone()],
+                repeats: repeats.contains(&number),
                 meters: vec![number],
             };
-            let tables = plans.iter().enumerate().map(|(number, plan)| table(plan, number)).collect();
+            let tables = plans.iter().enumerate().map(table).collect();
             let limits = Limits::new(&connector);
             let shared = Arc::new(Copying {
                 connector: Arc::clone(&connector),
@@ -255,6 +272,14 @@ impl Life {
                 board,
                 limits,
                 tables,
+                plans: Arc::clone(&plans),
+                paused: AtomicBool::new(paused),
+                changed: Notify::new(),
+            });
+            let (copying, changed) = (Arc::clone(&shared), signal.clone());
+            tasks.start(async move {
+                copying.changed.notified().await;
+                changed.send(()).await.ok();
             });
             let sinks = Arc::new(Targets {
                 connector: Arc::clone(&connector),
@@ -383,6 +408,10 @@ struct Setup {
     /// Tables that are copied whole.
     whole: Vec<usize>,
     chunked: Work,
+    /// Plans whose tables are copied once more.
+    repeats: BTreeSet<usize>,
+    /// A person has paused the copies.
+    paused: bool,
     window: Window,
     /// The source's system identifier and timeline.
     system: (String, u32),

@@ -68,7 +68,9 @@ CREATE TABLE tablelift.barrier (
 ",
     "ALTER TABLE tablelift.table_state ADD COLUMN structure text;",
     "
-ALTER TABLE tablelift.table_state ADD COLUMN bytes_copied bigint NOT NULL DEFAULT 0, ADD COLUMN window_until pg_lsn;
+ALTER TABLE tablelift.connector ADD COLUMN copy_paused boolean NOT NULL DEFAULT false;
+ALTER TABLE tablelift.table_state ADD COLUMN bytes_copied bigint NOT NULL DEFAULT 0, ADD COLUMN window_until pg_lsn,
+    ADD COLUMN repeats boolean NOT NULL DEFAULT false;
 -- the parts of a table that a copy reads, each with how far it is: moved in the transaction that brings the rows (local), or once they
 -- are in the log (Kafka)
 CREATE TABLE tablelift.copy_range (

@@ -6,6 +6,7 @@ mod begin;
 mod pipe;
 mod reread;
 mod source;
+mod sweep;
 mod target;
 mod whole;
 mod work;

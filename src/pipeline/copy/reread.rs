@@ -8,6 +8,7 @@ use crate::fate::Fate;
 use crate::pipeline::PipelineError;
 use crate::pipeline::turn::ChunkTurn;
 use crate::source;
+use crate::store::copy_range;
 use crate::store::reread::{self, Reread};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -77,6 +78,10 @@ impl<S: Sinks> Rereader<S> {
         let asked = self.copying.window.asked();
         let copying = Arc::clone(&self.copying);
         let name = &copying.connector.name;
+        let unfinished = copying.work.unfinished(false);
+        let (_, sink) = self.sessions().await?;
+        let orders = copy_range::orders(sink.client(), name).await?;
+        copying.obey(&orders, &unfinished);
         let answered: Vec<i64> = self.answered.iter().copied().collect();
         let (_, sink) = self.sessions().await?;
         let open = reread::oldest(sink.client(), name, &answered, LOOK).await?;

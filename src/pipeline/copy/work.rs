@@ -3,6 +3,7 @@
 use crate::change::TableName;
 use crate::chunk::{Chunk, Pace, Range};
 use crate::store::copy_range::CopyRange;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -75,18 +76,24 @@ pub struct Task {
 }
 
 impl Work {
-    /// `tables`: the numbers of the plans, with their targets. `ranges`: all that are recorded.
-    pub fn new(tables: impl IntoIterator<Item = (usize, TableName)>, ranges: &[CopyRange]) -> Self {
-        let work = tables.into_iter().map(|(number, target)| {
+    /// `tables`: the numbers of the plans, with their targets, and whether their rows are there already. `ranges`: all that are recorded.
+    pub fn new(tables: impl IntoIterator<Item = (usize, TableName, bool)>, ranges: &[CopyRange]) -> Self {
+        let work = tables.into_iter().map(|(number, target, repeats)| {
             let mine = ranges.iter().filter(|range| range.target == target);
             let ranges: Vec<RangeWork> = mine.map(RangeWork::of).collect();
-            TableWork::new(number, target, ranges)
+            TableWork::new(number, target, ranges, repeats)
         });
         Self(Mutex::new(work.collect()))
     }
 
     fn tables(&self) -> MutexGuard<'_, Vec<TableWork>> {
         self.0.lock().expect("nothing panics while it holds the lock")
+    }
+
+    /// Tables that are not finished; `idle`: and that nobody finishes just now.
+    pub fn unfinished(&self, idle: bool) -> BTreeSet<usize> {
+        let tables = self.tables();
+        tables.iter().filter(|table| !table.done && !(idle && table.taken)).map(|table| table.number).collect()
     }
 
     /// No table is left.
@@ -234,7 +241,7 @@ impl RangeWork {
 }
 
 impl TableWork {
-    fn new(number: usize, target: TableName, ranges: Vec<RangeWork>) -> Self {
+    fn new(number: usize, target: TableName, ranges: Vec<RangeWork>, repeats: bool) -> Self {
         Self {
             number,
             target,
@@ -244,7 +251,7 @@ impl TableWork {
             void: false,
             taken: false,
             done: false,
-            merge: 0,
+            merge: if repeats { u32::MAX } else { 0 },
             merged: 0,
             refused: None,
             halted: false,

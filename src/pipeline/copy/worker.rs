@@ -1,6 +1,7 @@
 //! One worker: a session on each side, chunk after chunk.
 
 use super::source::ChunkSource;
+use super::sweep;
 use super::work::{Next, Task, Work};
 use super::{ChunkError, Reading, Sink, Sinks};
 use crate::apply;
@@ -9,6 +10,7 @@ use crate::change::TableName;
 use crate::chunk::Allowance;
 use crate::config::Connector;
 use crate::fate::Fate;
+use crate::mapping::TablePlan;
 use crate::pg::quote;
 use crate::pipeline::PipelineError;
 use crate::pipeline::board::Board;
@@ -21,8 +23,11 @@ use crate::store::table_state::{self, Halted};
 use crate::target::TargetError;
 use crate::telemetry::Meter;
 use futures_util::future::join_all;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// How long a chunk should take: when nobody waits, and when changes flow.
 const AIM: Duration = Duration::from_secs(1);
@@ -46,18 +51,27 @@ pub struct Copying {
     pub turns: Turns,
     pub open: apply::Copying,
     pub window: Window,
+    pub plans: Arc<Vec<TablePlan>>,
     pub meter: Arc<Meter>,
     pub board: Arc<Board>,
     pub limits: Limits,
     /// By the numbers of the work.
     pub tables: Vec<CopyTable>,
+    /// A person wants no chunk to begin.
+    pub paused: AtomicBool,
+    /// A person wants other tables to be copied than those of this life.
+    pub changed: Notify,
 }
 
 /// A table that is copied.
 pub struct CopyTable {
     pub source: TableName,
-    /// More than one only through Kafka, where a topic serves them all. The first one's record has the ranges.
+    /// More than one only through Kafka, where a topic serves them all.
     pub targets: Vec<TableName>,
+    /// Those that are being copied. The first one's record has the ranges.
+    pub copying: Vec<TableName>,
+    /// They were copied before: what the source does not have is removed.
+    pub repeats: bool,
     /// Where their rows are counted.
     pub meters: Vec<usize>,
 }
@@ -220,7 +234,7 @@ impl<S: Sinks> Worker<S> {
     async fn allowed(&self) {
         let copying = &self.copying;
         let limit = copying.connector.copy.pause_when_lag_over;
-        while copying.meter.lag_now() > limit {
+        while copying.paused.load(Relaxed) || copying.meter.lag_now() > limit {
             tokio::time::sleep(MOMENT).await;
         }
         let wait = copying.limits.wait();
@@ -257,7 +271,7 @@ impl<S: Sinks> Worker<S> {
             let name = copying.tables[number].source.clone();
             let parts = catalog::parts(&source.client, std::slice::from_ref(&name)).await?;
             let ranges = crate::chunk::plan(parts.get(&name).map_or(&[][..], Vec::as_slice));
-            let target = copying.tables[number].targets[0].clone();
+            let target = copying.tables[number].copying[0].clone();
             tracing::info!(table = %target, "the source rewrote the table: its rows are read again");
             copy_range::plan(sink.client(), &copying.connector.name, &target, &ranges).await?;
             Ok::<_, PipelineError>(ranges)
@@ -282,7 +296,10 @@ impl<S: Sinks> Worker<S> {
             let (source, sink) = self.sessions().await?;
             let window = source::emit_mark(&source.client).await?;
             let client = sink.client();
-            for target in &copying.tables[number].targets {
+            if copying.tables[number].repeats {
+                sweep::sweep(&copying, number, source, client).await?;
+            }
+            for target in &copying.tables[number].copying {
                 if !copy_range::complete(client, &copying.connector.name, copying.epoch, target, window).await? {
                     return Err(TargetError::Fenced.into());
                 }
@@ -304,6 +321,19 @@ impl<S: Sinks> Worker<S> {
         let (source, _) = self.sessions().await?;
         source::emit_mark(&source.client).await?;
         Ok(())
+    }
+}
+
+impl Copying {
+    /// What a person wants. `unfinished`: the tables that were not finished before that was read.
+    pub fn obey(&self, orders: &copy_range::Orders, unfinished: &BTreeSet<usize>) {
+        self.paused.store(orders.paused, Relaxed);
+        let wanted = |number: usize| self.tables[number].targets.iter().any(|target| orders.copying.contains(target));
+        let more = (0..self.tables.len()).any(|number| wanted(number) && !unfinished.contains(&number));
+        let less = self.work.unfinished(true).into_iter().any(|number| unfinished.contains(&number) && !wanted(number));
+        if more || less {
+            self.changed.notify_one();
+        }
     }
 }
 

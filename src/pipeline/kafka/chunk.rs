@@ -34,6 +34,8 @@ pub enum Copied {
     Chunk(Ends),
     /// All rows of the table with this number are in the log.
     Table(usize),
+    /// A person wants other tables to be copied.
+    Other,
 }
 
 /// Opens the log's end of the copy.
@@ -48,6 +50,8 @@ pub struct Topics {
     pub producer: Producer,
     pub database: String,
     pub copied: mpsc::UnboundedSender<Copied>,
+    /// Specs whose tables are copied once more.
+    pub repeats: Vec<bool>,
 }
 
 impl Sinks for Topics {
@@ -71,6 +75,7 @@ impl Sinks for Topics {
             producer: self.producer.clone(),
             frame: Frame::default(),
             copied: self.copied.clone(),
+            repeats: self.repeats.clone(),
             moved: None,
             _tasks: tasks,
         })
@@ -91,6 +96,7 @@ pub struct TopicSink {
     acks: Acks<()>,
     frame: Frame,
     copied: mpsc::UnboundedSender<Copied>,
+    repeats: Vec<bool>,
     /// To be recorded once the rows are acknowledged.
     moved: Option<CopyRange>,
     _tasks: Tasks,
@@ -135,7 +141,9 @@ impl TopicSink {
         let lines = source.client.copy_out(&sql).await.map_err(at_source)?;
         tokio::pin!(lines);
         let id = format!("{:012}-{:06}-{}", self.capture_epoch, task.nth, reading.chunk.from);
-        let origin = Origin::Copy { attempt: &id, lsn: reading.until.0, read_at: telemetry::now() };
+        // rows that are copied once more mostly are there
+        let base = self.repeats.get(task.number).is_some_and(|repeats| *repeats).then_some("mixed");
+        let origin = Origin::Copy { attempt: &id, lsn: reading.until.0, read_at: telemetry::now(), base };
         let (mut piped, mut text, begun) = (Piped::default(), Vec::new(), Instant::now());
         let mut change = read(&table);
         let mut group = self.acks.open();
