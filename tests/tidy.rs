@@ -54,6 +54,7 @@ const ROOMS: &[Room] = &[
         "pipeline",
         &[
             "change",
+            "chunk",
             "mapping",
             "config",
             "pg",

@@ -9,15 +9,16 @@ use super::holdup::{Busy, Side};
 use super::local::{LocalError, LocalWriter};
 use super::prepare::{FirstCopy, Prepared, prepare};
 use super::turn::Turns;
-use super::window::Window;
+use super::window::{Marks, Window};
 use super::{PipelineError, Tasks, recheck, session, structure};
-use crate::apply::{self, Applier};
+use crate::apply::Applier;
 use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
 use crate::fate::Fate;
 use crate::mapping::TablePlan;
 use crate::source::{self, Feedback, Reader, SourceError};
 use crate::store::copy_range::{self, CopyRange};
+use crate::store::reread;
 use crate::store::table_state::TableState;
 use crate::store::{checkpoint, table_state};
 use crate::target::{Session, origin};
@@ -169,12 +170,22 @@ impl Life {
         // tables without a plan take nothing, and hold the slot
         gates.extend(held);
         let confirmed = reader.confirmed_at_start();
+        let repeats = chunked.iter().filter(|(_, _, repeats)| *repeats).map(|(number, _, _)| *number).collect();
+        let chunked = Work::new(chunked, ranges);
         let one_moment = states.iter().all(|state| state.copied);
         let window = states.iter().filter_map(|state| state.window).max().unwrap_or_default();
         let gates = Gates::new(gates, at, end, confirmed);
-        let window = Window::new(!one_moment, window);
-        let repeats = chunked.iter().filter(|(_, _, repeats)| *repeats).map(|(number, _, _)| *number).collect();
-        let chunked = Work::new(chunked, ranges);
+        let marks = plans.iter().enumerate().map(|(number, plan)| {
+            let state = states.iter().find(|state| state.target == plan.target);
+            let until = state.and_then(|state| state.window).unwrap_or_default();
+            Marks::new(chunked.is_open(number), state.is_some_and(|state| state.copying), until)
+        });
+        let window = Window::new(!one_moment, window, marks.collect());
+        for asked in reread::oldest(target, &self.connector.name, &[], i64::MAX).await? {
+            if let Some(number) = plans.iter().position(|plan| plan.target == asked.target) {
+                window.asks(number, [asked.key]);
+            }
+        }
         let paused = copy_range::orders(target, &self.connector.name).await?.paused;
         Ok(Setup {
             plans: Arc::new(plans),
@@ -202,7 +213,6 @@ impl Life {
     ) -> Result<End, PipelineError> {
         let Setup { plans, gates, whole, chunked, repeats, paused, window, system, unfit, incarnation, durable } = setup;
         let turns = Turns::default();
-        let open = apply::Copying::new((0..plans.len()).map(|number| chunked.is_open(number)));
         let tables = plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()));
         let meter = Arc::new(Meter::new(&self.connector.name, tables));
         (self.publish)(Arc::clone(&meter));
@@ -228,7 +238,6 @@ impl Life {
             open: None,
             turns: turns.clone(),
             turn: None,
-            copying: open.clone(),
             window: window.clone(),
             durable,
             busy,
@@ -266,7 +275,6 @@ impl Life {
                 epoch,
                 work: chunked,
                 turns,
-                open,
                 window,
                 meter,
                 board,

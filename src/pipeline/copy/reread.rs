@@ -3,7 +3,7 @@
 use super::source::ChunkSource;
 use super::worker::{Copying, halt};
 use super::{ChunkError, Sink, Sinks};
-use crate::change::{EndLsn, TableName};
+use crate::change::TableName;
 use crate::fate::Fate;
 use crate::pipeline::PipelineError;
 use crate::pipeline::turn::ChunkTurn;
@@ -120,9 +120,8 @@ impl<S: Sinks> Rereader<S> {
         let keys = rereads.iter().map(|reread| &reread.key).collect();
         let rereads = Rereads { number, target, keys, ids: rereads.iter().map(|reread| reread.id).collect() };
         match self.read(&rereads).await {
-            Ok(until) => {
+            Ok(()) => {
                 self.answered.extend(&rereads.ids);
-                self.copying.window.reaches(until);
                 if self.refused.remove(target).is_some() {
                     copying.board.waits(&target.to_string(), None);
                 }
@@ -156,7 +155,7 @@ impl<S: Sinks> Rereader<S> {
         halt(&self.copying, target, &error).await;
     }
 
-    async fn read(&mut self, rereads: &Rereads<'_>) -> Result<EndLsn, ChunkError> {
+    async fn read(&mut self, rereads: &Rereads<'_>) -> Result<(), ChunkError> {
         let copying = Arc::clone(&self.copying);
         let table = &copying.tables[rereads.number];
         let (source, sink) = self.sessions().await?;
@@ -176,10 +175,10 @@ impl<S: Sinks> Rereader<S> {
             until => until?,
         };
         sink.reread(rereads, source, until).await?;
+        copying.window.rereads(rereads.number, rereads.keys.iter().copied(), until);
         drop::<ChunkTurn>(turn);
         source.end().await?;
-        sink.settle().await?;
-        Ok(until)
+        Ok(sink.settle().await?)
     }
 
     async fn sessions(&mut self) -> Result<(&ChunkSource, &mut S::Sink), PipelineError> {

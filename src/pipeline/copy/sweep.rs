@@ -30,7 +30,7 @@ pub async fn sweep(copying: &Copying, number: usize, source: &ChunkSource, targe
                 tracing::info!(table = %plan.target, rows = absent.len(), "rows that the source does not have");
                 let absent: Vec<&Vec<String>> = absent.iter().collect();
                 reread::add(target, &copying.connector.name, &plan.target, &absent).await?;
-                copying.window.asks();
+                copying.window.asks(number, absent.into_iter().cloned());
             }
             behind = Some(last);
         }

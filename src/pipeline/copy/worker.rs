@@ -4,7 +4,6 @@ use super::source::ChunkSource;
 use super::sweep;
 use super::work::{Next, Task, Work};
 use super::{ChunkError, Reading, Sink, Sinks};
-use crate::apply;
 use crate::catalog;
 use crate::change::TableName;
 use crate::chunk::Allowance;
@@ -49,7 +48,6 @@ pub struct Copying {
     pub epoch: i64,
     pub work: Work,
     pub turns: Turns,
-    pub open: apply::Copying,
     pub window: Window,
     pub plans: Arc<Vec<TablePlan>>,
     pub meter: Arc<Meter>,
@@ -210,12 +208,10 @@ impl<S: Sinks> Worker<S> {
         let (reading, turn) = see(&copying.turns, source, task).await?;
         let begun = Instant::now();
         let piped = sink.bring(task, source, &reading, &turn).await?;
-        copying.window.reaches(reading.until);
         let time = begun.elapsed();
         let aim = if turn.is_waited_for() { AIM_IN_TRAFFIC } else { AIM };
-        if copying.work.entered(task, &reading.chunk) {
-            copying.open.ends(task.number);
-        }
+        let last = copying.work.entered(task, &reading.chunk);
+        copying.window.enters(task.number, reading.until, last);
         drop((turn, busy));
         source.end().await?;
         sink.settle().await?;
@@ -308,6 +304,7 @@ impl<S: Sinks> Worker<S> {
                 copying.board.resumed(target);
                 tracing::info!(table = %target, "copied");
             }
+            copying.window.completes(number, window);
             sink.finished(number);
             Ok::<_, PipelineError>(())
         };

@@ -393,7 +393,6 @@ impl CaptureLife {
             board: Arc::clone(&self.board),
             incarnation: *incarnation,
             misfits: Misfits::of(self.unfit.keys().cloned()),
-            copying: copies.open.clone(),
             window: copies.window.clone(),
             at: Standing::default(),
         })

@@ -1,7 +1,6 @@
 //! The copies in chunks of a capture's life: what of them is recorded, and their workers.
 
 use super::{CaptureLife, Half};
-use crate::apply;
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
@@ -13,7 +12,7 @@ use crate::pipeline::kafka::chunk::{Copied, Topics};
 use crate::pipeline::kafka::record::SlotRecord;
 use crate::pipeline::kafka::specs::TableSpec;
 use crate::pipeline::turn::Turns;
-use crate::pipeline::window::Window;
+use crate::pipeline::window::{Marks, Window};
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::store::table_state::TableState;
 use crate::store::{checkpoint, copy_range, table_state};
@@ -31,7 +30,6 @@ pub struct Copies {
     epoch: i64,
     /// A person has paused them.
     paused: bool,
-    pub open: apply::Copying,
     pub window: Window,
 }
 
@@ -84,12 +82,16 @@ pub async fn take_up(
         }
     }
     let ranges = copy_range::read(&target, name).await?;
-    let until = window_of(&states);
+    let until = window_of(states.iter());
     let under_way = !copying.is_empty() || record.tables.values().any(|table| !table.copied);
     let work = Work::new(copying, &ranges);
-    let open = apply::Copying::new((0..specs.len()).map(|number| work.is_open(number)));
+    let marks = tables.iter().enumerate().map(|(number, table)| {
+        let until = window_of(states.iter().filter(|state| table.targets.contains(&state.target)));
+        Marks::new(work.is_open(number), !table.copying.is_empty(), until)
+    });
+    let window = Window::new(under_way, until, marks.collect());
     let paused = copy_range::orders(&target, name).await?.paused;
-    Ok(Copies { work, tables, epoch, open, window: Window::new(under_way, until), paused })
+    Ok(Copies { work, tables, epoch, window, paused })
 }
 
 fn copy_table(spec: &TableSpec, plans: &[TablePlan]) -> CopyTable {
@@ -98,8 +100,8 @@ fn copy_table(spec: &TableSpec, plans: &[TablePlan]) -> CopyTable {
     CopyTable { source: spec.shape.name.clone(), targets, copying: Vec::new(), repeats: false, meters }
 }
 
-fn window_of(states: &[TableState]) -> EndLsn {
-    states.iter().filter_map(|state| state.window).max().unwrap_or_default()
+fn window_of<'s>(states: impl Iterator<Item = &'s TableState>) -> EndLsn {
+    states.filter_map(|state| state.window).max().unwrap_or_default()
 }
 
 /// What an earlier life brought of a copy that was never recorded is void; and rows that are not ours are found.
@@ -164,7 +166,6 @@ impl Copies {
             epoch: self.epoch,
             work: self.work,
             turns,
-            open: self.open,
             window: self.window,
             meter: Arc::clone(&half.meter),
             board: Arc::clone(&half.board),
