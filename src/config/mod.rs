@@ -22,7 +22,7 @@ mod section;
 mod substitute;
 mod tables;
 
-pub use connector::{Connector, Kafka, LogKind, SourceConfig, TargetConfig, Triggers};
+pub use connector::{Connector, Create, Kafka, LogKind, SourceConfig, TargetConfig, Triggers};
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use names::Glob;
 pub use pattern::Pattern;
