@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod change;
 pub mod cli;
 pub mod config;
+pub mod ddl;
 pub mod event;
 pub mod fate;
 pub mod finding;

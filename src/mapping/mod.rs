@@ -18,7 +18,9 @@ mod sql;
 
 pub use bind::{Binding, Misfit};
 pub use compile::compile;
+pub use expression::{Form, form, lossless};
 pub use facts::{ExpressionFacts, Facts};
+pub use key::source_key;
 pub use plan::{Filter, Input, KeyText, Kind, Output, TablePlan, Wire};
 pub use rule::{Ignore, OnNewColumn, Rule};
 pub use shape::{SourceColumn, SourceShape, TargetColumn, TargetShape, UniqueKey};
