@@ -188,14 +188,6 @@ impl<'a> Scratch<'a> {
         verdict(prepared, before, text)
     }
 
-    /// As [`run_in`], in this transaction.
-    ///
-    /// # Errors
-    /// We could not ask.
-    pub async fn run(&self, sql: &str) -> Result<Result<(), SqlError>, CatalogError> {
-        run_in(&self.transaction, sql).await
-    }
-
     /// The transaction itself.
     pub fn transaction(&self) -> &Transaction<'a> {
         &self.transaction

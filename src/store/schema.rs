@@ -1,9 +1,9 @@
 //! The schema itself. Migrations only ever append.
 
-use super::{StoreError, doing};
+use super::{StoreError, after_load, doing};
 use tokio_postgres::Client;
 
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE tablelift.connector (
     name            text PRIMARY KEY,
@@ -67,6 +67,7 @@ CREATE TABLE tablelift.barrier (
 );
 ",
     "ALTER TABLE tablelift.table_state ADD COLUMN structure text;",
+    after_load::MIGRATION,
 ];
 
 /// `CREATE SCHEMA IF NOT EXISTS` asks for CREATE on the database even where the schema is there. Whoever was given the schema alone
