@@ -1,6 +1,7 @@
 //! The first copy of one table, local log: under the snapshot of a temporary slot, in one target transaction with its record. What
 //! commits at or behind the slot's consistent point comes from the stream; an interrupted copy leaves nothing behind.
 
+use super::after_load;
 use super::board::Board;
 use super::holdup::{self, Busy, Side};
 use super::{PipelineError, Tasks, session};
@@ -65,6 +66,7 @@ impl Copier {
                 Ok(rows) => {
                     self.board.resumed(&plan.target);
                     tracing::info!(table = %plan.target, rows, "copied");
+                    after_load::at_copy_end(&self.connector, &self.board, &plan.target).await;
                     return None;
                 }
                 Err(error) => error,

@@ -8,7 +8,7 @@ use super::gather::{Bundle, Gatherer};
 use super::holdup::{Busy, Side};
 use super::local::{LocalError, LocalWriter};
 use super::prepare::{FirstCopy, Prepared, prepare};
-use super::{PipelineError, Tasks, recheck, session, structure};
+use super::{PipelineError, Tasks, after_load, recheck, session, structure};
 use crate::apply::Applier;
 use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
@@ -209,6 +209,7 @@ impl Life {
                 signal.send(()).await.ok();
             });
         }
+        tasks.start(after_load::keep(Arc::clone(&connector), Arc::clone(&self.board), copying.clone()));
         let (watched, changed) = (Arc::clone(&connector), signal.clone());
         tasks.start(async move {
             structure::until_one_changes(&watched, true, &unfit).await;

@@ -7,6 +7,7 @@ mod commands;
 mod constraints;
 mod copy;
 mod crash;
+mod create;
 mod deferred;
 mod halt;
 mod harness;
