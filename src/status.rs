@@ -138,7 +138,7 @@ pub struct Table {
 
 impl Table {
     fn take_live(&mut self, live: &Table) {
-        self.waiting_for.clone_from(&live.waiting_for);
+        self.waiting_for = live.waiting_for.clone().or(self.waiting_for.take());
         if self.state == Some(Phase::Copy) {
             self.rows_copied = live.rows_copied;
         }

@@ -3,8 +3,10 @@
 //! Promises: each life starts from what is durable in the databases and the log, and from nothing else.
 //! Will not: hold a rule of its own about changes; those are in the rooms that it joins.
 
+mod after_load;
 mod board;
 mod copy;
+mod create;
 mod gate;
 mod gather;
 mod held;
@@ -23,12 +25,15 @@ mod run;
 mod session;
 mod start_error;
 mod structure;
+mod take_on;
 mod tasks;
 mod trend;
 mod turn;
 mod window;
 
+pub use after_load::{Finished, SESSIONS, Traffic, finish, finish_all, keep};
 pub use board::{Board, HaltedTable, Progress, Stream};
+pub use create::{KeyTime, create};
 pub use held::{Held, held, same_source};
 pub use holdup::Watch;
 pub use live::Live;

@@ -10,7 +10,7 @@ use super::local::{LocalError, LocalWriter};
 use super::prepare::{FirstCopy, Prepared, prepare};
 use super::turn::Turns;
 use super::window::{Marks, Window};
-use super::{PipelineError, Tasks, recheck, session, structure};
+use super::{PipelineError, Tasks, after_load, recheck, session, structure};
 use crate::apply::Applier;
 use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
@@ -305,6 +305,7 @@ impl Life {
                 }
             });
         }
+        tasks.start(after_load::keep(Arc::clone(&connector), Arc::clone(&self.board), copying.clone()));
         let (watched, changed) = (Arc::clone(&connector), signal.clone());
         tasks.start(async move {
             structure::until_one_changes(&watched, true, &unfit).await;

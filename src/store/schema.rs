@@ -1,9 +1,9 @@
 //! The schema itself. Migrations only ever append.
 
-use super::{StoreError, doing};
+use super::{StoreError, after_load, doing};
 use tokio_postgres::Client;
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
 CREATE TABLE tablelift.connector (
     name            text PRIMARY KEY,
@@ -98,6 +98,7 @@ CREATE TABLE tablelift.reread (
 );
 CREATE UNIQUE INDEX ON tablelift.reread (connector, id);
 ",
+    after_load::MIGRATION,
 ];
 
 /// `CREATE SCHEMA IF NOT EXISTS` asks for CREATE on the database even where the schema is there. Whoever was given the schema alone

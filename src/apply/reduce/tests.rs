@@ -92,15 +92,16 @@ fn item(text: &str) -> Item {
 }
 
 fn reduced(plan: &TablePlan, changes: &str) -> String {
-    shown_sets(plan, changes.split(',').map(item).collect())
+    shown_sets(plan, &changes.split(',').map(item).collect::<Vec<_>>())
 }
 
 /// The same while rows of the table are still to be read.
 fn reduced_in_a_copy(plan: &TablePlan, changes: &str) -> String {
-    shown_sets(plan, changes.split(',').map(item).map(|item| Item { base: Base::Partial, ..item }).collect())
+    let items = changes.split(',').map(item).map(|item| Item { base: Base::Partial, ..item });
+    shown_sets(plan, &items.collect::<Vec<_>>())
 }
 
-fn shown_sets(plan: &TablePlan, items: Vec<Item>) -> String {
+fn shown_sets(plan: &TablePlan, items: &[Item]) -> String {
     let binding = plan.bind(&table()).unwrap();
     let Some(sets) = reduce(plan, &binding, &items.iter().collect::<Vec<_>>()) else { return "one by one".to_owned() };
     let updates = sets.updates.values().flatten();

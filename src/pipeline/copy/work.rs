@@ -93,7 +93,7 @@ impl Work {
     /// Tables that are not finished; `idle`: and that nobody finishes just now.
     pub fn unfinished(&self, idle: bool) -> BTreeSet<usize> {
         let tables = self.tables();
-        tables.iter().filter(|table| !table.done && !(idle && table.taken)).map(|table| table.number).collect()
+        tables.iter().filter(|table| !(table.done || idle && table.taken)).map(|table| table.number).collect()
     }
 
     /// No table is left.
