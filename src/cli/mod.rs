@@ -150,7 +150,7 @@ impl Command {
             Command::Wait(options) => &options.file,
             Command::Status(options) => &options.file,
             Command::Resync(options) => &options.file,
-            Command::Copy(options) => options.file(),
+            Command::Copy(options) => &options.file,
             Command::Drop(options) => &options.file,
         }
     }
@@ -166,11 +166,15 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(Exit::Wrong as u8));
         }
     };
+    let command = match cli.command {
+        Command::Copy(options) => Command::Copy(options.in_order()),
+        other => other,
+    };
     let color = ColorChoice::from(cli.global.color);
     log::start(cli.global.quiet, cli.global.verbose, color);
     let output = Output::new(cli.global.json, color);
     let progress = if cli.global.quiet { Progress::Quiet } else { Progress::Shown };
-    let connector = match Connector::load(&cli.command.file().config) {
+    let connector = match Connector::load(&command.file().config) {
         Ok(connector) => connector,
         Err(mistakes) => {
             output.complain(&mistakes.to_string());
@@ -184,7 +188,7 @@ pub fn main() -> ExitCode {
             return Exit::No.into();
         }
     };
-    let exit = runtime.block_on(dispatch(cli.command, connector, &output, progress)).unwrap_or_else(|error| {
+    let exit = runtime.block_on(dispatch(command, connector, &output, progress)).unwrap_or_else(|error| {
         output.complain(&format!("error: {error:#}"));
         Exit::No
     });

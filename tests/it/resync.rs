@@ -101,20 +101,22 @@ both_logs!(pause_resume_cancel, |w| {
     w.both("create table t (id int primary key, v text, n int)").await;
     w.source.batch("insert into t select g, repeat('v', 500), 0 from generate_series(1, 20000) g").await;
     w.connector("[copy]\nmax_rows_per_second = 4000\n[[table]]\nsource = 'public.t'");
+    w.cli("prepare", &[]).await.assert_code(0);
     let _d = Daemon::run(&w);
     let copied = async || w.target.text("select coalesce(sum(rows), 0) from tablelift.copy_range").await.parse::<i64>().unwrap();
     eventually("it copies", PATIENCE, async || copied().await > 0).await;
     w.cli("copy", &["pause"]).await.assert_code(0);
     // a chunk that is under way ends
-    let mut last = -1;
     eventually("it stands still", PATIENCE, async || {
+        let before = copied().await;
         tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-        let now = copied().await;
-        std::mem::replace(&mut last, now) == now
+        copied().await == before
     })
     .await;
     w.source.batch("insert into t values (0, 'new', 0)").await;
     eventually("changes go on", PATIENCE, async || w.target.text("select v from t where id = 0").await == "new").await;
+    let wrong = w.cli("copy", &["halt"]).await.assert_code(2);
+    assert!(wrong.stderr.contains("pause, resume or cancel"), "{wrong:?}");
     w.cli("copy", &["resume"]).await.assert_code(0);
     w.settle().await;
     w.equal("table t").await;
