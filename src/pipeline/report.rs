@@ -8,7 +8,7 @@ use crate::config::Connector;
 use crate::log::kafka::Admin;
 use crate::pg::{ConnectError, Endpoint};
 use crate::source::{self, ServerFacts, SlotFacts, SlotName};
-use crate::status::{self, Phase, Place, Source, Status, Table, Target};
+use crate::status::{self, Phase, Place, Rereads, Source, Status, Table, Target};
 use crate::store::{self, after_load, checkpoint, table_state::TableState, watermark};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -90,6 +90,7 @@ impl Reporter {
         // of the tables that are not halted, as with the local log
         let end = held.and_then(|held| held.end.or(held.end_of_others));
         let mut status = Status { connector: connector.name.clone(), running: applies, phase, tables, ..Status::default() };
+        status.rereads = held.map(|held| Rereads { open: u64::try_from(held.rereads).unwrap_or(0) });
         status.lag.wal_bytes = wal_bytes(source.as_ref().ok(), end);
         status.source = source_part(connector, &source);
         status.target = Target {
@@ -115,6 +116,7 @@ impl Reporter {
             halted_because: state.halted.as_ref().map(|halted| halted.because.clone()),
             hint: state.halted.as_ref().map(|halted| halted.hint.clone()),
             rows_copied: u64::try_from(state.rows_copied).unwrap_or(0),
+            bytes_copied: u64::try_from(state.bytes_copied).unwrap_or(0),
             rows_estimated: estimate.and_then(|&rows| u64::try_from(rows).ok()),
             ..Table::default()
         }
