@@ -1,7 +1,7 @@
 //! A batch into the open target transaction: sets first, the ladder where sets fail.
 
 use super::reduce::{Sets, reduce};
-use super::{ApplyError, Base, Halt, Item, ladder};
+use super::{ApplyError, Halt, Item, ladder};
 use crate::change::{Op, Row};
 use crate::fate::Fate;
 use crate::mapping::{Binding, Statement, TablePlan};
@@ -80,8 +80,6 @@ impl Applier {
             return self.one_by_one(session, items, applied).await;
         };
         session.ahead("SAVEPOINT tablelift_sets");
-        // what is missing while rows are still to be read, the copy brings
-        let left = |number: usize| items.iter().filter(|item| item.plan == number).all(|item| item.base == Base::Partial);
         let mut rereads = Vec::new();
         let mut outcome = self.write(session, &sets, false, &mut rereads).await;
         if matches!(&outcome, Err(error) if error.is_unique_conflict()) && self.rewritable(&sets) {
@@ -91,7 +89,7 @@ impl Applier {
             outcome = self.write(session, &sets, true, &mut rereads).await;
         }
         match outcome {
-            Ok(()) => applied.rereads.extend(rereads.into_iter().filter(|reread| !left(reread.plan))),
+            Ok(()) => applied.rereads.extend(rereads),
             Err(error) if error.fate() == Fate::Retry => return Err(error.into()),
             Err(_) => {
                 session.frame("ROLLBACK TO SAVEPOINT tablelift_sets").await?;

@@ -145,10 +145,7 @@ async fn one(
                 Some(old) => send.relocate(gone, old, new).await,
                 None if gone.is_empty() => send.whole(&Statement::Upsert, new).await,
                 None if plan.sql(&Statement::Update(gone.clone())).is_err() => send.key(new),
-                None => {
-                    let missing = send.part(&Statement::Update(gone), new).await?;
-                    Ok(missing.filter(|_| item.base < Base::Partial))
-                }
+                None => send.part(&Statement::Update(gone), new).await,
             }
         }
         (_, Op::Delete) => send.whole(&Statement::DeleteOne, old.ok_or_else(base)?).await,

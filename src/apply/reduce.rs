@@ -31,8 +31,7 @@ type Key<'a> = Cow<'a, [u8]>;
 
 /// Reduces one plan's changes; `None`: they must go one by one.
 ///
-/// Where rows may be of a later moment, inserts may meet theirs. While some are still to be read, an update leaves alone what is missing: the
-/// copy will bring it, and by the fast way if nothing stands in it.
+/// Where rows may be of a later moment, inserts may meet theirs.
 pub(super) fn reduce(plan: &TablePlan, binding: &Binding, items: &[&Item]) -> Option<Sets> {
     if plan.kind != Kind::Keyed {
         return inserts_only(items);
@@ -41,13 +40,12 @@ pub(super) fn reduce(plan: &TablePlan, binding: &Binding, items: &[&Item]) -> Op
         return None;
     }
     let mut slots: HashMap<Key<'_>, Slot> = HashMap::with_capacity(items.len());
-    let leave = items.iter().all(|item| item.base == Base::Partial) && plan.filter.is_none() && plan.key_text == KeyText::Exact;
     for item in items {
         let known = if item.base > Base::Exact { Known::Unknown } else { Known::New };
         let (old, new) = (item.change.before.row(), item.change.after.as_ref());
         match (item.change.op, new) {
             (Op::Read | Op::Insert, Some(row)) => insert(plan, binding, &mut slots, row, known)?,
-            (Op::Update, Some(row)) => update(plan, binding, &mut slots, (old, row), known, leave)?,
+            (Op::Update, Some(row)) => update(plan, binding, &mut slots, (old, row), known)?,
             (Op::Delete, _) => {
                 let old = old?;
                 slots.insert(key(plan, binding, old)?, Slot::Delete(old.clone()));
@@ -55,7 +53,7 @@ pub(super) fn reduce(plan: &TablePlan, binding: &Binding, items: &[&Item]) -> Op
             _ => return None,
         }
     }
-    Some(sets(plan, binding, slots, leave))
+    Some(sets(plan, binding, slots))
 }
 
 /// What a row that the stream brings first in a batch is to the target.
@@ -96,7 +94,6 @@ fn update<'a>(
     slots: &mut HashMap<Key<'a>, Slot>,
     (old, new): (Option<&'a Row>, &'a Row),
     known: Known,
-    leave: bool,
 ) -> Option<()> {
     let whole = missing(plan, binding, new).is_empty();
     let new_key = key(plan, binding, new)?;
@@ -115,8 +112,6 @@ fn update<'a>(
     let slot = match slots.get(&new_key) {
         Some(Slot::Insert(base)) => Slot::Insert(new.filled_from(base)),
         Some(Slot::Upsert(base)) => Slot::Upsert(new.filled_from(base)),
-        None if whole && leave => Slot::Update(new.clone()),
-        Some(Slot::Update(_)) if whole && leave => Slot::Update(new.clone()),
         _ if whole => Slot::Upsert(new.clone()),
         Some(Slot::Update(base)) => Slot::Update(new.filled_from(base)),
         None => Slot::Update(new.clone()),
@@ -127,7 +122,7 @@ fn update<'a>(
     Some(())
 }
 
-fn sets(plan: &TablePlan, binding: &Binding, slots: HashMap<Key<'_>, Slot>, leave: bool) -> Sets {
+fn sets(plan: &TablePlan, binding: &Binding, slots: HashMap<Key<'_>, Slot>) -> Sets {
     let mut order: Vec<(SortKey<'_>, Slot)> = Vec::with_capacity(slots.len());
     let integer = plan.inputs[plan.key[0]].integer;
     let mut keys: Vec<(Key<'_>, Slot)> = slots.into_iter().collect();
@@ -143,7 +138,7 @@ fn sets(plan: &TablePlan, binding: &Binding, slots: HashMap<Key<'_>, Slot>, leav
             Slot::Upsert(row) => out.upserts.push(row),
             Slot::Delete(row) => out.deletes.push(row),
             Slot::Update(row) => match missing(plan, binding, &row) {
-                none if none.is_empty() && !leave => out.upserts.push(row),
+                none if none.is_empty() => out.upserts.push(row),
                 some => out.updates.entry(some).or_default().push(row),
             },
         }

@@ -22,10 +22,8 @@ pub enum Base {
     /// They are those of the source just before the change.
     #[default]
     Exact,
-    /// Some may be of a later moment: they were copied, or are being read again.
+    /// Some may be of a later moment, or still missing: they are being copied, or read again.
     Mixed,
-    /// Besides, some are still to be read: what is missing may be among them.
-    Partial,
 }
 
 type Bound = (usize, Result<Arc<Binding>, Arc<Vec<Misfit>>>);

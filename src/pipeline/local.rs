@@ -12,6 +12,7 @@ use super::window::Window;
 use crate::apply::{self, Applier, ApplyError, Halt, Item, Reread};
 use crate::change::{EndLsn, Op, Position, Row, TableName, UnixMicros};
 use crate::fate::Fate;
+use crate::mapping::KeyText;
 use crate::store::checkpoint::{self, LocalMove};
 use crate::store::{StoreError, reread, table_state};
 use crate::target::{Session, TargetError};
@@ -101,7 +102,11 @@ impl LocalWriter {
         };
         self.turns.emits(&turn, &bundle.xids);
         let plans = &self.applier.plans;
-        let key = |item: &Item, row: &Row| apply::key(&plans[item.plan], item.binding.as_ref().ok()?, row);
+        let key = |item: &Item, row: &Row| {
+            let plan = &plans[item.plan];
+            let binding = item.binding.as_ref().ok().filter(|_| plan.key_text == KeyText::Exact)?;
+            apply::key(plan, binding, row)
+        };
         self.window.mark(&mut bundle.items, key);
         let written = self.write_bundle(&bundle).await?;
         if self.open.is_some() {

@@ -175,10 +175,10 @@ impl Life {
         let one_moment = states.iter().all(|state| state.copied);
         let window = states.iter().filter_map(|state| state.window).max().unwrap_or_default();
         let gates = Gates::new(gates, at, end, confirmed);
-        let marks = plans.iter().enumerate().map(|(number, plan)| {
+        let marks = plans.iter().map(|plan| {
             let state = states.iter().find(|state| state.target == plan.target);
             let until = state.and_then(|state| state.window).unwrap_or_default();
-            Marks::new(chunked.is_open(number), state.is_some_and(|state| state.copying), until)
+            Marks::new(state.is_some_and(|state| state.copying), until)
         });
         let window = Window::new(!one_moment, window, marks.collect());
         for asked in reread::oldest(target, &self.connector.name, &[], i64::MAX).await? {

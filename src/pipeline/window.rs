@@ -29,8 +29,6 @@ struct Inner {
 /// What is known of one table.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
-    /// Rows are still to be read.
-    partial: bool,
     /// Its copy is under way.
     copying: bool,
     /// Chunks have entered under snapshots up to here.
@@ -43,8 +41,8 @@ pub struct Marks {
 
 impl Marks {
     /// As a life begins. `until`: what an earlier one has left.
-    pub fn new(partial: bool, copying: bool, until: EndLsn) -> Self {
-        Self { partial, copying, until, ..Self::default() }
+    pub fn new(copying: bool, until: EndLsn) -> Self {
+        Self { copying, until, ..Self::default() }
     }
 
     fn is_mixed(&self, position: Position) -> bool {
@@ -88,13 +86,10 @@ impl Window {
         }
     }
 
-    /// A chunk enters, in its turn; `last`: no row of the table is left to be read.
-    pub fn enters(&self, table: usize, until: EndLsn, last: bool) {
+    /// A chunk enters, in its turn.
+    pub fn enters(&self, table: usize, until: EndLsn) {
         self.0.until.fetch_max(until.0.0, SeqCst);
-        self.with(table, |marks| {
-            marks.until = marks.until.max(until);
-            marks.partial &= !last;
-        });
+        self.with(table, |marks| marks.until = marks.until.max(until));
     }
 
     /// A table's copy is complete, and recorded as such.
@@ -161,35 +156,29 @@ impl Window {
     /// What is known of a table's rows where the stream stands.
     pub fn base(&self, table: usize, position: Position) -> Base {
         match self.tables().get(table) {
-            Some(marks) if marks.partial => Base::Partial,
             Some(marks) if marks.is_mixed(position) => Base::Mixed,
             _ => Base::Exact,
         }
     }
 
-    /// Says of changes what is known of their rows. Of those that move a row `key` gives the old key.
+    /// Says of changes what is known of their rows. Of those that move a row `key` gives the old key; `None`: it
+    /// cannot be told from its text.
     pub fn mark(&self, items: &mut [Item], key: impl Fn(&Item, &Row) -> Option<Vec<String>>) {
         let mut tables = self.tables();
         let Some(first) = items.first().map(|item| item.change.position) else { return };
         for marks in tables.iter_mut().filter(|marks| !marks.keys.is_empty()) {
             marks.keys.retain(|_, until| until.is_none_or(|until| first.commit.0 <= until.0));
         }
-        if !tables.iter().any(|marks| marks.partial || !marks.keys.is_empty() || marks.is_mixed(first)) {
+        if !tables.iter().any(|marks| !marks.keys.is_empty() || marks.is_mixed(first)) {
             return;
         }
         for item in items {
             let Some(marks) = tables.get(item.plan) else { continue };
             let position = item.change.position;
             let moves = || item.change.before.row().filter(|_| item.change.op == Op::Update && !marks.keys.is_empty());
-            item.base = if marks.partial {
-                Base::Partial
-            } else if marks.is_mixed(position)
-                || moves().and_then(|old| key(item, old)).is_some_and(|key| marks.is_marked(&key, position))
-            {
-                Base::Mixed
-            } else {
-                Base::Exact
-            };
+            let marked = |old| key(item, old).is_none_or(|key| marks.is_marked(&key, position));
+            let mixed = marks.is_mixed(position) || moves().is_some_and(marked);
+            item.base = if mixed { Base::Mixed } else { Base::Exact };
         }
     }
 }
@@ -225,12 +214,10 @@ mod tests {
 
     #[test]
     fn a_chunk_concerns_its_table_up_to_its_snapshot() {
-        let copying = Marks::new(true, true, at(0));
+        let copying = Marks::new(true, at(0));
         let window = Window::new(true, at(0), vec![copying, Marks::default()]);
-        window.enters(0, at(30), false);
-        assert_eq!((window.base(0, place(50)), window.base(1, place(1))), (Base::Partial, Base::Exact));
-        window.enters(0, at(40), true);
-        assert_eq!(window.base(0, place(50)), Base::Mixed, "until that is recorded");
+        window.enters(0, at(40));
+        assert_eq!((window.base(0, place(50)), window.base(1, place(1))), (Base::Mixed, Base::Exact), "until that is recorded");
         window.completes(0, at(45));
         assert_eq!((window.base(0, place(45)), window.base(0, place(46))), (Base::Mixed, Base::Exact));
     }

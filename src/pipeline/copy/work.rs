@@ -101,11 +101,6 @@ impl Work {
         self.tables().iter().all(|table| table.done)
     }
 
-    /// Whether rows of a table are still to be read.
-    pub fn is_open(&self, number: usize) -> bool {
-        self.tables().iter().any(|table| table.number == number && table.ranges.iter().any(|range| !range.done))
-    }
-
     /// Takes a step: the first range that nobody reads, in the tables' order.
     pub fn next(&self) -> Next {
         let now = Instant::now();
@@ -139,14 +134,13 @@ impl Work {
         wait.map_or(Next::Nothing, |wait| Next::Wait(wait.max(LOOK_AGAIN)))
     }
 
-    /// A chunk's rows stand where they belong in the order of things. Gives whether the table has no others left.
-    pub fn entered(&self, task: &Task, chunk: &Chunk) -> bool {
+    /// A chunk's rows stand where they belong in the order of things.
+    pub fn entered(&self, task: &Task, chunk: &Chunk) {
         let table = &mut self.tables()[task.table];
         if let Some(range) = table.ranges.iter_mut().find(|range| range.nth == task.nth) {
             range.range = range.range.behind(chunk);
             range.done = chunk.last;
         }
-        table.ranges.iter().all(|range| range.done)
     }
 
     /// A chunk that entered is durable, and recorded.

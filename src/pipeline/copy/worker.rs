@@ -210,8 +210,8 @@ impl<S: Sinks> Worker<S> {
         let piped = sink.bring(task, source, &reading, &turn).await?;
         let time = begun.elapsed();
         let aim = if turn.is_waited_for() { AIM_IN_TRAFFIC } else { AIM };
-        let last = copying.work.entered(task, &reading.chunk);
-        copying.window.enters(task.number, reading.until, last);
+        copying.work.entered(task, &reading.chunk);
+        copying.window.enters(task.number, reading.until);
         drop((turn, busy));
         source.end().await?;
         sink.settle().await?;

@@ -85,9 +85,9 @@ pub async fn take_up(
     let until = window_of(states.iter());
     let under_way = !copying.is_empty() || record.tables.values().any(|table| !table.copied);
     let work = Work::new(copying, &ranges);
-    let marks = tables.iter().enumerate().map(|(number, table)| {
+    let marks = tables.iter().map(|table| {
         let until = window_of(states.iter().filter(|state| table.targets.contains(&state.target)));
-        Marks::new(work.is_open(number), !table.copying.is_empty(), until)
+        Marks::new(!table.copying.is_empty(), until)
     });
     let window = Window::new(under_way, until, marks.collect());
     let paused = copy_range::orders(&target, name).await?.paused;

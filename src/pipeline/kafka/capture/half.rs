@@ -166,7 +166,6 @@ impl Half {
         let base = match self.window.base(table, change.position) {
             Base::Exact => None,
             Base::Mixed => Some("mixed"),
-            Base::Partial => Some("partial"),
         };
         let spec = &self.specs[table];
         let encoder = &self.encoders[table];
