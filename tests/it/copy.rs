@@ -243,7 +243,8 @@ async fn foreign_keys_in_the_wrong_order() {
 
 // An update writes a row anew, wherever there is room: out of blocks that are still to be read into such as were read already.
 both_logs!(rows_that_move_into_what_was_read, |w| {
-    w.both("create table t (id int primary key, n int, v text, large text); alter table t alter large set storage external").await;
+    w.both("create table t (id int primary key, n int, v text, large text); alter table t alter large set storage external")
+        .await;
     w.source
         .batch("insert into t select g, 0, repeat('v', 300), case when g > 17000 then repeat(md5(g::text), 100) end from generate_series(1, 20000) g")
         .await;

@@ -37,6 +37,11 @@ pub(super) trait Sinks: Send + Sync {
 
 /// Where chunks go.
 pub(super) trait Sink: Send {
+    /// Waits until what was brought has got on, so that the stream does not queue behind it.
+    fn ready(&mut self) -> impl Future<Output = Result<(), PipelineError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Brings a chunk's rows, in its turn. Local: they are durable, and so is the progress. Kafka: they stand in the log's order.
     fn bring(
         &mut self,

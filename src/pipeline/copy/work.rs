@@ -252,3 +252,75 @@ impl TableWork {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(ranges: usize) -> Work {
+        let target = TableName::new("public", "t");
+        let range = |nth| CopyRange {
+            target: target.clone(),
+            nth,
+            range: Range::Blocks { relation: 1, file: 2, next: 0, end: Some(10) },
+            done: false,
+            rows: 0,
+            bytes: 0,
+        };
+        let ranges: Vec<CopyRange> = (1..).take(ranges).map(range).collect();
+        Work::new([(0, target, false)], &ranges)
+    }
+
+    fn task(work: &Work) -> Task {
+        match work.next() {
+            Next::Chunk(task) => task,
+            other => panic!("no chunk, but {other:?}"),
+        }
+    }
+
+    const WHOLE: Chunk = Chunk { from: 0, until: 10, last: true };
+
+    #[test]
+    fn a_table_is_finished_once_all_is_settled() {
+        let work = work(2);
+        let (one, other) = (task(&work), task(&work));
+        assert!(one.nth != other.nth && matches!(work.next(), Next::Wait(_)));
+        for task in [&one, &other] {
+            work.entered(task, &WHOLE);
+        }
+        work.settled(&one, &WHOLE, Duration::ZERO, Duration::ZERO);
+        assert!(matches!(work.next(), Next::Wait(_)), "the other's rows are not durable yet");
+        work.settled(&other, &WHOLE, Duration::ZERO, Duration::ZERO);
+        assert!(matches!(work.next(), Next::Finish(0)) && matches!(work.next(), Next::Wait(_)));
+        work.finished(0, true);
+        assert!(matches!(work.next(), Next::Nothing) && work.is_done());
+    }
+
+    #[test]
+    fn a_rewritten_table_is_planned_anew_when_nobody_reads_it() {
+        let work = work(2);
+        let (one, other) = (task(&work), task(&work));
+        work.rewritten(&one);
+        assert!(matches!(work.next(), Next::Wait(_)));
+        work.later(&other, Duration::ZERO, false);
+        assert!(matches!(work.next(), Next::Plan(0)));
+        work.planned(0, Some(vec![one.range]));
+        assert_eq!(task(&work).nth, 1);
+    }
+
+    #[test]
+    fn rows_that_are_there_are_merged_for_a_while() {
+        let work = work(1);
+        let mut merged = 0;
+        for _ in 0..20 {
+            let task = task(&work);
+            if task.merge {
+                merged += 1;
+                work.settled(&task, &WHOLE, Duration::ZERO, Duration::ZERO);
+            } else {
+                work.merge(&task);
+            }
+        }
+        assert_eq!(merged, 15, "1, 2, 4 and 8 chunks behind each that met some");
+    }
+}

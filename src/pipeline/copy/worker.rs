@@ -203,6 +203,7 @@ impl<S: Sinks> Worker<S> {
     async fn try_chunk(&mut self, task: &Task) -> Result<(), ChunkError> {
         let copying = Arc::clone(&self.copying);
         let (source, sink) = self.sessions().await?;
+        sink.ready().await?;
         let busy = Arc::clone(&source.busy);
         let busy = busy.begin();
         let (reading, turn) = see(&copying.turns, source, task).await?;
