@@ -88,9 +88,11 @@ impl Limits {
         Self { begun: Instant::now(), allowances: Mutex::new(allowances) }
     }
 
-    fn spent(&self, amounts: [u64; 2]) {
+    /// Gives how long that much takes at the least.
+    fn spent(&self, amounts: [u64; 2]) -> Duration {
         let mut allowances = self.allowances.lock().expect("nothing panics while it holds the lock");
-        allowances.iter_mut().zip(amounts).for_each(|(allowance, amount)| allowance.spend(amount, self.begun.elapsed()));
+        let spent = allowances.iter_mut().zip(amounts).map(|(allowance, amount)| allowance.spend(amount, self.begun.elapsed()));
+        spent.max().unwrap_or_default()
     }
 
     fn wait(&self) -> Duration {
@@ -155,7 +157,7 @@ impl<S: Sinks> Worker<S> {
 
     /// One chunk. What only concerns its table is dealt with here.
     async fn chunk(&mut self, task: Task) -> Result<(), PipelineError> {
-        self.allowed().await;
+        self.allowed(&task.target).await;
         let error = match self.try_chunk(&task).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
@@ -221,18 +223,31 @@ impl<S: Sinks> Worker<S> {
             table_state::lift(sink.client(), &copying.connector.name, &task.target).await.map_err(PipelineError::from)?;
             copying.board.resumed(&task.target);
         }
+        // no more at once than the limits allow in that time
+        let time = copying.limits.spent([piped.rows, piped.bytes]).max(time);
         copying.work.settled(task, &reading.chunk, time, aim);
         copying.tables[task.number].meters.iter().for_each(|&meter| copying.meter.copied(meter, piped.rows));
-        copying.limits.spent([piped.rows, piped.bytes]);
         Ok(())
     }
 
     /// Waits for whatever the copy is to give way to.
-    async fn allowed(&self) {
+    async fn allowed(&self, target: &TableName) {
         let copying = &self.copying;
         let limit = copying.connector.copy.pause_when_lag_over;
-        while copying.paused.load(Relaxed) || copying.meter.lag_now() > limit {
+        let begun = Instant::now();
+        loop {
+            let what = match (copying.paused.load(Relaxed), copying.meter.lag_now() > limit) {
+                (true, _) => "`tablelift copy resume`: somebody has paused the copies",
+                (false, true) => "the stream, which is later than `pause_when_lag_over`",
+                (false, false) => break,
+            };
+            if begun.elapsed() > AIM {
+                copying.board.waits(&target.to_string(), Some(what.to_owned()));
+            }
             tokio::time::sleep(MOMENT).await;
+        }
+        if begun.elapsed() > AIM {
+            copying.board.waits(&target.to_string(), None);
         }
         let wait = copying.limits.wait();
         if !wait.is_zero() {
