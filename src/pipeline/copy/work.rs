@@ -1,7 +1,7 @@
 //! What is still to be copied, shared by the workers. Derived from the recorded ranges; nothing here outlives a life.
 
 use crate::change::TableName;
-use crate::chunk::{Chunk, Pace, Range};
+use crate::chunk::{Chunk, Pace, Part, Range};
 use crate::store::copy_range::CopyRange;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
@@ -187,6 +187,21 @@ impl Work {
     /// The file is another one.
     pub fn rewritten(&self, task: &Task) {
         self.with(task, |table| table.void = true);
+    }
+
+    /// Its ranges are to be planned anew.
+    pub fn void(&self, number: usize) {
+        self.of(number, |table| (table.void, table.not_before) = (true, None));
+    }
+
+    /// Whether a table's ranges are of all these parts.
+    pub fn covers(&self, number: usize, parts: &[Part]) -> bool {
+        let tables = self.tables();
+        let Some(table) = tables.iter().find(|table| table.number == number) else { return true };
+        let covered = |part: &Part| {
+            table.ranges.iter().any(|range| matches!(range.range, Range::Blocks { relation, .. } if relation == part.relation))
+        };
+        parts.iter().all(covered)
     }
 
     /// A plan that was taken is made, and recorded; or not, and is tried again.

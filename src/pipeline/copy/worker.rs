@@ -284,7 +284,7 @@ impl<S: Sinks> Worker<S> {
             let parts = catalog::parts(&source.client, std::slice::from_ref(&name)).await?;
             let ranges = crate::chunk::plan(parts.get(&name).map_or(&[][..], Vec::as_slice));
             let target = copying.tables[number].copying[0].clone();
-            tracing::info!(table = %target, "the source rewrote the table: its rows are read again");
+            tracing::info!(table = %target, "its files in the source are others than they were: its rows are read again");
             copy_range::plan(sink.client(), &copying.connector.name, &target, &ranges).await?;
             Ok::<_, PipelineError>(ranges)
         };
@@ -306,6 +306,12 @@ impl<S: Sinks> Worker<S> {
         let copying = Arc::clone(&self.copying);
         let finished = async {
             let (source, sink) = self.sessions().await?;
+            let name = &copying.tables[number].source;
+            let parts = catalog::parts(&source.client, std::slice::from_ref(name)).await?;
+            if !copying.work.covers(number, parts.get(name).map_or(&[][..], Vec::as_slice)) {
+                // a partition came meanwhile, with rows that no change has brought
+                return Ok(false);
+            }
             let window = source::emit_mark(&source.client).await?;
             let client = sink.client();
             if copying.tables[number].repeats {
@@ -322,11 +328,14 @@ impl<S: Sinks> Worker<S> {
             }
             copying.window.completes(number, window);
             sink.finished(number);
-            Ok::<_, PipelineError>(())
+            Ok::<_, PipelineError>(true)
         };
         let finished = finished.await;
-        copying.work.finished(number, finished.is_ok());
-        finished?;
+        copying.work.finished(number, matches!(finished, Ok(true)));
+        if !finished? {
+            copying.work.void(number);
+            return Ok(());
+        }
         if copying.work.is_done() {
             copying.window.copied();
         }
