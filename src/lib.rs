@@ -6,6 +6,7 @@ pub mod change;
 pub mod chunk;
 pub mod cli;
 pub mod config;
+pub mod ddl;
 pub mod event;
 pub mod fate;
 pub mod finding;

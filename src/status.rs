@@ -50,7 +50,7 @@ pub struct Status {
     pub slo: Option<Value>,
     pub eta: Eta,
     pub letters: Option<Value>,
-    pub rereads: Option<Value>,
+    pub rereads: Option<Rereads>,
     pub tables: Vec<Table>,
 }
 
@@ -108,6 +108,12 @@ pub struct Spread {
     pub now: Option<f64>,
 }
 
+/// Rows that wait to be read again from the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rereads {
+    pub open: u64,
+}
+
 /// Seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -127,6 +133,8 @@ pub struct Table {
     pub hint: Option<String>,
     pub waiting_for: Option<String>,
     pub rows_copied: u64,
+    /// As the source sent them: rows of COPY.
+    pub bytes_copied: u64,
     pub rows_estimated: Option<u64>,
     /// Since the daemon started, as the three below.
     pub inserts: Option<u64>,
@@ -138,7 +146,7 @@ pub struct Table {
 
 impl Table {
     fn take_live(&mut self, live: &Table) {
-        self.waiting_for.clone_from(&live.waiting_for);
+        self.waiting_for = live.waiting_for.clone().or(self.waiting_for.take());
         if self.state == Some(Phase::Copy) {
             self.rows_copied = live.rows_copied;
         }

@@ -109,7 +109,12 @@ fn describe(connector: &Connector) -> String {
         connector.publication()
     )
     .unwrap();
-    writeln!(text, "target {} {} triggers {:?}", target.endpoint, target.endpoint.ssl_mode, target.triggers).unwrap();
+    writeln!(
+        text,
+        "target {} {} create {:?} triggers {:?}",
+        target.endpoint, target.endpoint.ssl_mode, target.create, target.triggers
+    )
+    .unwrap();
     match &connector.log {
         LogKind::Local => writeln!(text, "log local").unwrap(),
         LogKind::Kafka(kafka) => {

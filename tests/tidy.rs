@@ -35,9 +35,12 @@ const ROOMS: &[Room] = &[
     pure("change", &[]),
     pure("chunk", &[]),
     pure("mapping", &["change"]),
+    // The SQL that makes a table follows from its rule and shapes, as a plan does.
+    pure("ddl", &["change", "mapping"]),
     room("config", &["change", "mapping"]),
     room("pg", &["change"]),
-    room("catalog", &["change", "chunk", "mapping", "pg"]),
+    // `ddl`: what a table has beside its shape is read for it.
+    room("catalog", &["change", "chunk", "ddl", "mapping", "pg"]),
     room("source", &["change", "pg", "store"]),
     pure("event", &["change"]),
     // `config`: the brokers and their settings are one value, made there.
@@ -45,17 +48,20 @@ const ROOMS: &[Room] = &[
     room("apply", &["change", "event", "mapping", "log", "target", "letters"]),
     room("target", &["change", "pg", "store", "mapping"]),
     room("letters", &["event", "log"]),
-    room("store", &["change", "chunk", "pg"]),
+    // `ddl`, `mapping`: statements that are still to run, and what a plan must expect of them.
+    room("store", &["change", "chunk", "ddl", "mapping", "pg"]),
     // `event`: the names of topics. `source`: the right to replicate is tried by a replication connection, and a slot's facts are its.
-    room("preflight", &["change", "catalog", "config", "event", "mapping", "pg", "log", "source", "store"]),
+    room("preflight", &["change", "catalog", "config", "ddl", "event", "mapping", "pg", "log", "source", "store"]),
     room("verify", &["change", "mapping", "pg", "store"]),
     room("cutover", &["status", "verify", "store"]),
     room(
         "pipeline",
         &[
             "change",
+            "chunk",
             "mapping",
             "config",
+            "ddl",
             "pg",
             "catalog",
             "source",

@@ -43,7 +43,7 @@ pub(super) async fn one_by_one(
     while at < items.len() {
         let end = (at + RUN).min(items.len());
         session.frame("SAVEPOINT tablelift_run").await?;
-        let done = run(session, plans, &items[at..end], &halts).await?;
+        let done = run(session, plans, &items[at..end], (&halts, &rereads)).await?;
         let Some((nth, halt)) = done.failed else {
             session.frame("RELEASE SAVEPOINT tablelift_run").await?;
             rereads.extend(done.rereads);
@@ -51,7 +51,7 @@ pub(super) async fn one_by_one(
             continue;
         };
         session.frame("ROLLBACK TO SAVEPOINT tablelift_run").await?;
-        let again = run(session, plans, &items[at..at + nth], &halts).await?;
+        let again = run(session, plans, &items[at..at + nth], (&halts, &rereads)).await?;
         if again.failed.is_some() {
             return Err(ApplyError::Moved);
         }
@@ -82,7 +82,12 @@ struct Run {
 }
 
 /// Runs changes until one is refused.
-async fn run(session: &mut Session, plans: &[TablePlan], items: &[&Item], halts: &[Halt]) -> Result<Run, TargetError> {
+async fn run(
+    session: &mut Session,
+    plans: &[TablePlan],
+    items: &[&Item],
+    (halts, rereads): (&[Halt], &[Reread]),
+) -> Result<Run, TargetError> {
     let mut run = Run::default();
     for (nth, item) in items.iter().enumerate() {
         if halts.iter().any(|halt| halt.plan == item.plan) {
@@ -95,7 +100,7 @@ async fn run(session: &mut Session, plans: &[TablePlan], items: &[&Item], halts:
             Ok(_) if plan.kind == Kind::InsertOnly && matches!(item.change.op, Op::Update | Op::Delete) => {
                 Halt::not_only_inserted(item.plan, position)
             }
-            Ok(binding) => match one(session, item, plan, binding).await {
+            Ok(binding) => match one(session, item, plan, (binding, &[rereads, &run.rereads])).await {
                 Ok(missing) => {
                     run.rereads.extend(missing.into_iter().map(|key| Reread { plan: item.plan, key }));
                     continue;
@@ -118,7 +123,12 @@ async fn evict(session: &mut Session, plan: &TablePlan, item: &Item) -> Result<(
 }
 
 /// Gives the key of what is to be read again instead.
-async fn one(session: &mut Session, item: &Item, plan: &TablePlan, binding: &Binding) -> Result<Option<SourceKey>, TargetError> {
+async fn one(
+    session: &mut Session,
+    item: &Item,
+    plan: &TablePlan,
+    (binding, rereads): (&Binding, &[&[Reread]]),
+) -> Result<Option<SourceKey>, TargetError> {
     let (old, new) = (item.change.before.row(), item.change.after.as_ref());
     let base = || TargetError::MissingBase { table: plan.target.clone() };
     let mut send = Sender { session, number: item.plan, plan, binding };
@@ -140,7 +150,7 @@ async fn one(session: &mut Session, item: &Item, plan: &TablePlan, binding: &Bin
                     send.whole(&Statement::Upsert, new).await
                 }
                 // the target's row may be of another moment, and would be carried over with what it has
-                Some(old) if item.base > Base::Exact || !supplied(plan, &gone) => {
+                Some(old) if item.base > Base::Exact || asked(rereads, item, plan, binding, old) || !supplied(plan, &gone) => {
                     send.part(&Statement::Delete, old).await?;
                     send.key(new)
                 }
@@ -156,6 +166,12 @@ async fn one(session: &mut Session, item: &Item, plan: &TablePlan, binding: &Bin
             send.whole(&Statement::Insert, new.ok_or_else(base)?).await
         }
     }
+}
+
+/// Whether a row was passed over in this very batch.
+fn asked(rereads: &[&[Reread]], item: &Item, plan: &TablePlan, binding: &Binding, row: &Row) -> bool {
+    let mut all = rereads.iter().copied().flatten().filter(|reread| reread.plan == item.plan).peekable();
+    all.peek().is_some() && key(plan, binding, row).is_none_or(|key| all.any(|reread| reread.key == key))
 }
 
 /// Whether a row that moves finds in the target what the stream leaves out.
@@ -209,7 +225,8 @@ impl Sender<'_> {
     }
 }
 
-fn key(plan: &TablePlan, binding: &Binding, row: &Row) -> Option<SourceKey> {
+/// The text of a row's key; `None`: it cannot be told.
+pub fn key(plan: &TablePlan, binding: &Binding, row: &Row) -> Option<SourceKey> {
     let text = |&input: &usize| match row.cell(binding.column(input)) {
         Some(Cell::Text(text)) => std::str::from_utf8(text).ok().map(str::to_owned),
         _ => None,

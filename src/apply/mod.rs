@@ -13,5 +13,5 @@ mod route;
 
 pub use applier::{Applied, Applier, Reread};
 pub use halt::Halt;
-pub use ladder::ApplyError;
-pub use route::{Base, Copying, Item, Routes};
+pub use ladder::{ApplyError, key};
+pub use route::{Base, Item, Routes};

@@ -31,8 +31,7 @@ type Key<'a> = Cow<'a, [u8]>;
 
 /// Reduces one plan's changes; `None`: they must go one by one.
 ///
-/// Where rows may be of a later moment, inserts may meet theirs. While some are still to be read, an update may bring its row first: nobody can
-/// tell that the copy will, as the update may have moved it to a block that was read before.
+/// Where rows may be of a later moment, inserts may meet theirs.
 pub(super) fn reduce(plan: &TablePlan, binding: &Binding, items: &[&Item]) -> Option<Sets> {
     if plan.kind != Kind::Keyed {
         return inserts_only(items);

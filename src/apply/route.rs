@@ -4,7 +4,6 @@ use crate::change::{Change, Table};
 use crate::mapping::{Binding, Misfit, TablePlan};
 use hashbrown::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// One change for one plan.
 #[derive(Clone, Debug)]
@@ -23,38 +22,8 @@ pub enum Base {
     /// They are those of the source just before the change.
     #[default]
     Exact,
-    /// Some may be of a later moment: they were copied, or are being read again.
+    /// Some may be of a later moment, or still missing: they are being copied, or read again.
     Mixed,
-    /// Besides, some are still to be read: what is missing may be among them.
-    Partial,
-}
-
-/// Tables of which a copy has still rows to read, by their plans' numbers.
-#[derive(Clone, Debug, Default)]
-pub struct Copying(Arc<Vec<AtomicBool>>);
-
-impl Copying {
-    pub fn new(tables: impl IntoIterator<Item = bool>) -> Self {
-        Self(Arc::new(tables.into_iter().map(AtomicBool::new).collect()))
-    }
-
-    pub fn is(&self, plan: usize) -> bool {
-        self.0.get(plan).is_some_and(|copying| copying.load(Relaxed))
-    }
-
-    /// All its rows are read. In the turn of the chunk that was the last.
-    pub fn ends(&self, plan: usize) {
-        if let Some(copying) = self.0.get(plan) {
-            copying.store(false, Relaxed);
-        }
-    }
-
-    /// Says of changes what is known of their rows. `mixed`: those of any table may be of different moments.
-    pub fn mark(&self, items: &mut [Item], mixed: bool) {
-        if mixed {
-            items.iter_mut().for_each(|item| item.base = if self.is(item.plan) { Base::Partial } else { Base::Mixed });
-        }
-    }
 }
 
 type Bound = (usize, Result<Arc<Binding>, Arc<Vec<Misfit>>>);

@@ -17,6 +17,8 @@ pub struct Leaf {
     pub identity: char,
     /// The columns that its identity tells of an old row, in alphabetical order; FULL: empty.
     pub identity_columns: Vec<String>,
+    /// Our role may read it by itself: what is granted on the root is not granted on it.
+    pub select: bool,
 }
 
 const LEAVES: &str = "
@@ -25,7 +27,8 @@ const LEAVES: &str = "
            array(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid
                   WHERE i.indrelid = leaf.oid AND i.indisvalid AND i.indimmediate
                     AND (leaf.relreplident = 'd' AND i.indisprimary OR leaf.relreplident = 'i' AND i.indisreplident)
-                    AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1]) ORDER BY 1)
+                    AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1]) ORDER BY 1),
+           has_schema_privilege(ln.oid, 'USAGE') AND has_table_privilege(leaf.oid, 'SELECT')
       FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
       JOIN pg_namespace n ON n.nspname = wanted.schema
       JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind = 'p'
@@ -49,6 +52,7 @@ pub async fn leaves(client: &impl GenericClient, names: &[TableName]) -> Result<
             unlogged: letter(&row, 5)? == 'u',
             identity: letter(&row, 6)?,
             identity_columns: row.try_get(7)?,
+            select: row.try_get(8)?,
         };
         let root = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
         found.entry(root).or_default().push(leaf);

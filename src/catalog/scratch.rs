@@ -188,19 +188,7 @@ impl<'a> Scratch<'a> {
         verdict(prepared, before, text)
     }
 
-    /// Runs one statement, such as the DDL of a table still to be made, so that what follows finds it. A refusal leaves no trace.
-    ///
-    /// # Errors
-    /// We could not ask.
-    pub async fn run(&self, sql: &str) -> Result<Result<(), SqlError>, CatalogError> {
-        self.transaction.batch_execute(OPEN).await?;
-        let done = self.transaction.execute_typed(sql, &[]).await;
-        let end = if done.is_ok() { "RELEASE SAVEPOINT tablelift_try" } else { UNDO };
-        self.transaction.batch_execute(end).await?;
-        verdict(done, "", sql)
-    }
-
-    /// The transaction itself, to read what `run` made.
+    /// The transaction itself.
     pub fn transaction(&self) -> &Transaction<'a> {
         &self.transaction
     }
@@ -212,6 +200,19 @@ impl<'a> Scratch<'a> {
     pub async fn close(self) -> Result<(), CatalogError> {
         Ok(self.transaction.rollback().await?)
     }
+}
+
+/// Runs one statement in a transaction that is to be rolled back, such as the DDL of a table still to be made, so that what follows finds
+/// it. A refusal leaves no trace.
+///
+/// # Errors
+/// We could not ask.
+pub async fn run_in(transaction: &Transaction<'_>, sql: &str) -> Result<Result<(), SqlError>, CatalogError> {
+    transaction.batch_execute(OPEN).await?;
+    let done = transaction.execute_typed(sql, &[]).await;
+    let end = if done.is_ok() { "RELEASE SAVEPOINT tablelift_try" } else { UNDO };
+    transaction.batch_execute(end).await?;
+    verdict(done, "", sql)
 }
 
 /// Tells what the server has against the SQL from not having been able to ask.

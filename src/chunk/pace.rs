@@ -51,12 +51,12 @@ impl Allowance {
         Self { per_second: per_second.map(|limit| limit.max(1) as f64), debt: 0.0, at: Duration::ZERO }
     }
 
-    /// So much was read. `now`: time since any fixed moment.
-    pub fn spend(&mut self, amount: u64, now: Duration) {
+    /// So much was read. `now`: time since any fixed moment. Gives how long that much takes at the least.
+    pub fn spend(&mut self, amount: u64, now: Duration) -> Duration {
         self.pay(now);
-        if self.per_second.is_some() {
-            self.debt += amount as f64;
-        }
+        let Some(limit) = self.per_second else { return Duration::ZERO };
+        self.debt += amount as f64;
+        Duration::from_secs_f64((amount as f64 / limit).min(3600.0))
     }
 
     /// How long nothing may be read.
@@ -99,7 +99,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut limit = Allowance::new(Some(100));
         assert_eq!(limit.wait(second), Duration::ZERO);
-        limit.spend(250, second);
+        assert_eq!(limit.spend(250, second), Duration::from_millis(2500));
         assert_eq!(limit.wait(second * 2), Duration::from_millis(1500));
         assert_eq!(limit.wait(second * 9), Duration::ZERO);
         let mut none = Allowance::new(None);

@@ -12,12 +12,14 @@ mod ask;
 mod attend;
 mod capture;
 mod check;
+mod copy;
 mod drop;
 mod log;
 mod output;
 mod plan;
 mod prepare;
 mod progress;
+mod resync;
 mod run;
 mod signal;
 mod status;
@@ -128,6 +130,10 @@ enum Command {
     Wait(wait::Options),
     /// Say how it stands, from both databases
     Status(status::Options),
+    /// Read rows, ranges or a whole table again from the source
+    Resync(resync::Options),
+    /// Pause, resume or cancel copies
+    Copy(copy::Options),
     /// Remove what `prepare` made; never the target's data
     Drop(drop::Options),
 }
@@ -143,6 +149,8 @@ impl Command {
             Command::Apply(options) => &options.file,
             Command::Wait(options) => &options.file,
             Command::Status(options) => &options.file,
+            Command::Resync(options) => &options.file,
+            Command::Copy(options) => &options.file,
             Command::Drop(options) => &options.file,
         }
     }
@@ -158,11 +166,15 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(Exit::Wrong as u8));
         }
     };
+    let command = match cli.command {
+        Command::Copy(options) => Command::Copy(options.in_order()),
+        other => other,
+    };
     let color = ColorChoice::from(cli.global.color);
     log::start(cli.global.quiet, cli.global.verbose, color);
     let output = Output::new(cli.global.json, color);
     let progress = if cli.global.quiet { Progress::Quiet } else { Progress::Shown };
-    let connector = match Connector::load(&cli.command.file().config) {
+    let connector = match Connector::load(&command.file().config) {
         Ok(connector) => connector,
         Err(mistakes) => {
             output.complain(&mistakes.to_string());
@@ -176,7 +188,7 @@ pub fn main() -> ExitCode {
             return Exit::No.into();
         }
     };
-    let exit = runtime.block_on(dispatch(cli.command, connector, &output, progress)).unwrap_or_else(|error| {
+    let exit = runtime.block_on(dispatch(command, connector, &output, progress)).unwrap_or_else(|error| {
         output.complain(&format!("error: {error:#}"));
         Exit::No
     });
@@ -195,6 +207,8 @@ async fn dispatch(command: Command, connector: Connector, output: &Output, progr
         Command::Apply(_) => Box::pin(apply::run(connector, progress)).await,
         Command::Wait(options) => Box::pin(wait::run(&connector, &options, output)).await,
         Command::Status(options) => Box::pin(status::run(&connector, &options, output)).await,
+        Command::Resync(options) => Box::pin(resync::run(&connector, &options, output)).await,
+        Command::Copy(options) => Box::pin(copy::run(&connector, &options, output)).await,
         Command::Drop(options) => Box::pin(drop::run(&connector, &options, output)).await,
     }
 }

@@ -3,6 +3,7 @@
 use super::output::{block, findings, heading, plural};
 use super::{Exit, File, Output};
 use crate::config::Connector;
+use crate::ddl::Rebuild;
 use crate::finding::{Finding, Level};
 use crate::preflight::{self, Plan, PlannedTable};
 use clap::Args;
@@ -70,10 +71,29 @@ fn describe(table: &PlannedTable) -> String {
         text.push_str("  to be made by you:\n");
         text.push_str(&block(ddl));
     }
+    if !table.create.is_empty() {
+        text.push_str("  made by `prepare`:\n");
+        text.push_str(&statements(table.create.iter().map(|statement| &statement.sql)));
+    }
+    if !table.after_load.is_empty() {
+        text.push_str("  once its rows are there (an index without CONCURRENTLY only while nobody else writes to it):\n");
+        text.push_str(&statements(table.after_load.iter().map(|statement| &statement.sql)));
+    }
+    if let Some(Rebuild { before, after }) = &table.rebuild {
+        text.push_str("  an offer, nothing of it is done: the copy is faster without these, if you drop them before it\n");
+        text.push_str(&statements(before));
+        text.push_str("  and build them again once it is copied:\n");
+        text.push_str(&statements(after));
+    }
     for statement in &table.statements {
         text.push_str(&format!("  {}:\n{}", statement.name, block(&statement.sql)));
     }
     text
+}
+
+/// Each with its semicolon.
+fn statements<'a>(statements: impl IntoIterator<Item = &'a String>) -> String {
+    statements.into_iter().map(|sql| block(&format!("{sql};"))).collect()
 }
 
 /// `512 B`, `3.4 MB`: powers of 1,000, as far as an estimate goes.

@@ -88,13 +88,28 @@ impl Running {
     }
 
     async fn run(&self, halves: Halves) -> Result<End, PipelineError> {
-        if self.connector.kafka().is_none() {
-            return self.local().await;
+        let ended = match (self.connector.kafka(), halves) {
+            (None, _) => self.local().await,
+            (_, Halves::Capture) => self.capture(self.stop.clone()).await,
+            (_, Halves::Apply) => self.apply(self.stop.clone()).await,
+            (_, Halves::Both) => self.both().await,
+        };
+        if matches!(ended, Ok(End::Reached)) && halves != Halves::Capture {
+            self.finish().await;
         }
-        match halves {
-            Halves::Capture => self.capture(self.stop.clone()).await,
-            Halves::Apply => self.apply(self.stop.clone()).await,
-            Halves::Both => self.both().await,
+        ended
+    }
+
+    /// What is still to be built on tables that we made.
+    async fn finish(&self) {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            finished = pipeline::finish_all(&self.connector, &self.live.board) => {
+                if let Err(error) = finished {
+                    tracing::warn!(error = %pipeline::chain(&error), "what follows the loads is left to the next run");
+                }
+            }
+            () = pipeline::stopped(&mut stop) => {}
         }
     }
 

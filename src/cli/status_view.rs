@@ -104,6 +104,9 @@ fn target(status: &Status) -> String {
     };
     let held = target.applied_end_lsn.map_or_else(|| "holds nothing yet".to_owned(), |end| format!("holds all up to {end}"));
     text.push_str(&labelled(label, &format!("{seen}{held}; {consistent}")));
+    if let Some(open) = status.rereads.map(|rereads| rereads.open).filter(|&open| open > 0) {
+        text.push_str(&labelled("", &format!("{} rows wait to be read again", amount::count(open))));
+    }
     text
 }
 

@@ -59,8 +59,12 @@ pub(super) async fn run(connector: &Connector, options: &Options, output: &Outpu
         } else if held {
             output.text(&format!("the target holds {wanted}\n"));
         } else if halted.is_empty() {
-            let at = end.unwrap_or_else(|| "nothing yet".to_owned());
-            output.complain(&format!("error: not held within {:?}: the target is at {at}, wanted is {wanted}\n  hint: `tablelift status` says what it waits for", options.timeout));
+            let lacks = last.as_ref().map_or_else(|| vec!["nothing is recorded of it".to_owned()], |held| held.lacks(wanted));
+            output.complain(&format!(
+                "error: the target does not hold {wanted} within {:?}: {}\n  hint: `tablelift status` says what it waits for",
+                options.timeout,
+                lacks.join("; ")
+            ));
         } else {
             output.complain(&format!("error: {}", halted.join("\nerror: ")));
         }

@@ -35,7 +35,16 @@ pub struct SourceConfig {
 #[derive(Clone, Debug)]
 pub struct TargetConfig {
     pub endpoint: Endpoint,
+    pub create: Create,
     pub triggers: Triggers,
+}
+
+/// Who makes target tables that do not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Create {
+    Never,
+    /// We do: those that are missing when their table is taken on.
+    Missing,
 }
 
 /// What becomes of the target's triggers and foreign keys while we write.

@@ -1,6 +1,6 @@
 //! The connector file, section by section.
 
-use super::connector::{Connector, Kafka, LogKind, SourceConfig, TargetConfig, Triggers};
+use super::connector::{Connector, Create, Kafka, LogKind, SourceConfig, TargetConfig, Triggers};
 use super::copy::copy;
 use super::mistake::{Complaint, ConfigErrors, Place};
 use super::section::{Reader, Section, Text};
@@ -132,15 +132,14 @@ fn slot_name(reader: &mut Reader<'_>, text: &Text) -> Option<String> {
 
 fn target(reader: &mut Reader<'_>, mut section: Section<'_>) -> Option<TargetConfig> {
     let endpoint = url(reader, &mut section);
-    let place = section.place_of("create").unwrap_or(section.place);
-    if reader.word(&mut section, "create", &[("never", false), ("missing", true)]) == Some(true) {
-        let complaint = Complaint::new("`create = \"missing\"` is not built yet: target tables must exist");
-        reader
-            .complain(place, complaint.hint("`create = \"never\"`; `tablelift check` prints the DDL of those that are missing"));
-    }
+    let create = reader.word(&mut section, "create", &[("never", Create::Never), ("missing", Create::Missing)]);
     let triggers = reader.word(&mut section, "triggers", &[("off", Triggers::Off), ("fire", Triggers::Fire)]);
     reader.close(&section);
-    Some(TargetConfig { endpoint: endpoint?, triggers: triggers.unwrap_or(Triggers::Off) })
+    Some(TargetConfig {
+        endpoint: endpoint?,
+        create: create.unwrap_or(Create::Never),
+        triggers: triggers.unwrap_or(Triggers::Off),
+    })
 }
 
 fn log(reader: &mut Reader<'_>, mut section: Section<'_>, name: Option<&str>) -> Option<LogKind> {

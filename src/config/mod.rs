@@ -23,10 +23,10 @@ mod section;
 mod substitute;
 mod tables;
 
-pub use connector::{Connector, Kafka, LogKind, SourceConfig, TargetConfig, Triggers};
+pub use connector::{Connector, Create, Kafka, LogKind, SourceConfig, TargetConfig, Triggers};
 pub use copy::CopyConfig;
 pub use mistake::{ConfigErrors, Mistake, Place};
-pub use names::Glob;
+pub use names::{Glob, table_name};
 pub use pattern::Pattern;
 pub use substitute::Environment;
 

@@ -79,6 +79,19 @@ pub(super) fn table((schema, name): &(Glob, Glob)) -> Option<TableName> {
     Some(TableName::new(schema.fixed()?, name.fixed()?))
 }
 
+/// A table's name outside the connector file, as psql reads it.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn table_name(text: &str) -> Result<TableName, String> {
+    let said = |complaint: Complaint| match complaint.hint {
+        Some(hint) => format!("{}\n  hint: {hint}", complaint.what),
+        None => complaint.what,
+    };
+    let name = qualified(text, text).map_err(said)?;
+    table(&name).ok_or_else(|| format!("`{text}` is a pattern, and the name of one table is meant"))
+}
+
 fn split(value: &str, written: &str) -> Result<Vec<Glob>, Complaint> {
     let mut parts = vec![Glob(Vec::new())];
     let mut quoted = false;

@@ -25,7 +25,7 @@ pub enum Origin<'a> {
     /// The stream. The commit LSN and the ordinal are the change's own position. `base`: what stands in its header, if any does.
     Stream { xid: u32, committed_at: UnixMicros, base: Option<&'static str> },
     /// A copy's attempt, whose snapshot was taken at `lsn`.
-    Copy { attempt: &'a str, lsn: Lsn, read_at: UnixMicros },
+    Copy { attempt: &'a str, lsn: Lsn, read_at: UnixMicros, base: Option<&'static str> },
     /// A row that was read again, at `lsn`, or its absence. `requests`: those that it answers.
     Reread { requests: &'a str, lsn: Lsn, read_at: UnixMicros },
 }
@@ -122,7 +122,12 @@ impl Encoder {
             before: Before::Absent,
             after: None,
         };
-        self.tail(&mut out.value, &nowhere, b'm', &About { epoch, now, origin: Origin::Copy { attempt, lsn, read_at: now } });
+        self.tail(
+            &mut out.value,
+            &nowhere,
+            b'm',
+            &About { epoch, now, origin: Origin::Copy { attempt, lsn, read_at: now, base: None } },
+        );
         out.value.pop();
         out.value.extend_from_slice(br#","message":{"prefix":"tablelift","content":""}}"#);
         out.header(HEADER_EPOCH, |text| integer(epoch, text));
@@ -237,7 +242,12 @@ impl Encoder {
                     out.header(HEADER_BASE, |text| text.extend_from_slice(base.as_bytes()));
                 }
             }
-            Origin::Copy { attempt, .. } => out.header(HEADER_CHUNK, |text| text.extend_from_slice(attempt.as_bytes())),
+            Origin::Copy { attempt, base, .. } => {
+                out.header(HEADER_CHUNK, |text| text.extend_from_slice(attempt.as_bytes()));
+                if let Some(base) = base {
+                    out.header(HEADER_BASE, |text| text.extend_from_slice(base.as_bytes()));
+                }
+            }
             Origin::Reread { requests, .. } => {
                 out.header(HEADER_CHUNK, |text| text.extend_from_slice(b"reread"));
                 out.header(HEADER_REREAD, |text| text.extend_from_slice(requests.as_bytes()));

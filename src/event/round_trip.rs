@@ -114,7 +114,7 @@ fn change(dice: &mut Dice, table: &Arc<Table>) -> Change {
 fn about(op: Op) -> About<'static> {
     let at = -1_234_567;
     let origin = match op {
-        Op::Read => Origin::Copy { attempt: "a-7", lsn: Lsn(9), read_at: at },
+        Op::Read => Origin::Copy { attempt: "a-7", lsn: Lsn(9), read_at: at, base: None },
         _ => Origin::Stream { xid: 777, committed_at: at, base: None },
     };
     About { epoch: u64::MAX, now: 1_700_000_000_123_456, origin }

@@ -2,7 +2,7 @@
 
 /// What an expression is, where that matters for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
     Column(String),
     /// A column cast to the named type.
     Cast(String, String),
@@ -10,7 +10,7 @@ pub(super) enum Form {
 }
 
 /// Reads `name`, `"Name"`, `src.name`, `name::type` and `cast(name as type)`; anything else is `Other`.
-pub(super) fn form(text: &str) -> Form {
+pub fn form(text: &str) -> Form {
     let text = text.trim();
     if let Some(inner) = strip_call(text, "cast") {
         let lower = inner.to_ascii_lowercase();
@@ -49,7 +49,7 @@ fn column(text: &str) -> Option<String> {
 }
 
 /// Whether a cast keeps different values different. The types are as `format_type` prints them, without typmod.
-pub(super) fn lossless(from: &str, to: &str) -> bool {
+pub fn lossless(from: &str, to: &str) -> bool {
     const INTEGERS: [&str; 3] = ["smallint", "integer", "bigint"];
     let to = match to {
         "int2" => "smallint",

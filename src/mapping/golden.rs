@@ -279,3 +279,49 @@ fn inserts_only() {
           pg_catalog.unnest($2::numeric[])) AS u(c0, c1)) AS src"#,
     );
 }
+
+#[test]
+fn copies_and_rows_by_their_keys() {
+    let plan = plain();
+    let is = |found: String, text: &str| {
+        assert_eq!(found, text.split_whitespace().collect::<Vec<_>>().join(" "), "\n{found}");
+    };
+    let keys = [vec!["1".to_owned()], vec!["it's 2".to_owned()]];
+    let keys: Vec<&Vec<String>> = keys.iter().collect();
+    assert_eq!(plan.copy_form(), CopyForm::Binary, "both sides have one type, as the numbers say");
+    is(
+        plan.copy_out("a.b", "ctid < x", CopyForm::Binary),
+        r#"COPY (SELECT "id", "note", "tags" FROM ONLY a.b WHERE ctid < x) TO STDOUT (FORMAT binary)"#,
+    );
+    is(plan.copy_in("", CopyForm::Binary), r#"COPY "shop"."orders" ("id", "note", "tags") FROM STDIN (FORMAT binary)"#);
+    is(
+        plan.copy_keys_out(&keys),
+        r#"COPY (SELECT "id", "note", "tags" FROM ONLY "public"."Orders" WHERE ("id") IN
+           (VALUES ('1'::bigint), ('it''s 2'::bigint))) TO STDOUT"#,
+    );
+    is(
+        plan.delete_absent("s.t", &keys),
+        r#"DELETE FROM "shop"."orders" AS t USING (SELECT ("id")::bigint AS "tablelift:k0" FROM
+           (VALUES ('1'::bigint), ('it''s 2'::bigint)) AS src("id") WHERE NOT EXISTS
+           (SELECT FROM s.t AS s WHERE s."id" = src."id")) AS gone WHERE t."id" = gone."tablelift:k0""#,
+    );
+    is(
+        plan.copy_keys_numbered("t.*", &keys[..1]),
+        r#"COPY (SELECT k.nth, t.* FROM ONLY "public"."Orders" AS t JOIN (VALUES (0, '1'::bigint)) AS k(nth, "tablelift:k0")
+           ON t."id" = k."tablelift:k0") TO STDOUT"#,
+    );
+    is(
+        plan.target_keys(Some(keys[0]), 9).unwrap(),
+        r#"SELECT ARRAY[pg_catalog.format('%s', t."id")] FROM "shop"."orders" AS t WHERE true AND (t."id") > ('1'::bigint)
+           ORDER BY t."id" LIMIT 9"#,
+    );
+    is(
+        plan.absent_keys(&keys[..1]),
+        r#"SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM (VALUES ('1'::bigint)) AS src("id") WHERE NOT EXISTS
+           (SELECT FROM ONLY "public"."Orders" AS t WHERE t."id" = src."id")"#,
+    );
+    is(
+        plan.source_keys_between(&["3".to_owned()], &[]),
+        r#"SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM ONLY "public"."Orders" AS src WHERE true AND (src."id") >= ('3'::bigint)"#,
+    );
+}

@@ -7,7 +7,10 @@ use crate::finding::Finding;
 use crate::pg::quote;
 
 /// The kind of a table and its source key's column names.
-pub(super) fn source_key(rule: &Rule, source: &SourceShape) -> Result<(Kind, Vec<String>), Finding> {
+///
+/// # Errors
+/// Nothing tells its rows apart, or the rule's key is not told of old rows.
+pub fn source_key(rule: &Rule, source: &SourceShape) -> Result<(Kind, Vec<String>), Finding> {
     if rule.insert_only {
         return Ok((Kind::InsertOnly, Vec::new()));
     }

@@ -6,6 +6,7 @@
 
 mod bind;
 mod compile;
+mod copy_sql;
 mod expression;
 mod facts;
 #[cfg(test)]
@@ -18,8 +19,11 @@ mod sql;
 
 pub use bind::{Binding, Misfit};
 pub use compile::compile;
+pub use copy_sql::CopyForm;
+pub use expression::{Form, form, lossless};
 pub use facts::{ExpressionFacts, Facts};
+pub use key::source_key;
 pub use plan::{Filter, Input, KeyText, Kind, Output, TablePlan, Wire};
 pub use rule::{Ignore, OnNewColumn, Rule};
 pub use shape::{SourceColumn, SourceShape, TargetColumn, TargetShape, UniqueKey};
-pub use sql::{CopyForm, NotSupplied, Partial, Statement};
+pub use sql::{NotSupplied, Partial, Statement};

@@ -30,23 +30,6 @@ pub enum Statement {
     DeleteOne,
 }
 
-/// How a copy's rows travel from database to database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyForm {
-    /// Straight into the table, PostgreSQL's binary form passed through unread: every column has one type on both sides.
-    Binary,
-    /// Straight into the table, as text.
-    Text,
-    /// As text into a staging table with the source's columns, over which the plan's own statement runs.
-    Staging,
-}
-
-impl CopyForm {
-    fn options(self) -> &'static str {
-        if self == CopyForm::Binary { " (FORMAT binary)" } else { "" }
-    }
-}
-
 /// An unchanged value that the target does not hold as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the source did not send the unchanged value of column `{column}`, and the target does not hold it as it is")]
@@ -87,126 +70,13 @@ impl TablePlan {
         }
     }
 
-    /// The columns of a typed staging table, for a first copy through expressions.
-    pub fn staging_columns(&self) -> String {
-        let columns = self.inputs.iter().map(|input| format!("{} {}", quote::ident(&input.name), input.sql_type));
-        columns.collect::<Vec<_>>().join(", ")
-    }
-
-    /// Rows that are new, out of a staging table.
-    pub fn insert_from(&self, staging: &str) -> String {
-        self.insert(staging)
-    }
-
-    /// Rows that may be there, out of a staging table.
-    pub fn upsert_from(&self, staging: &str) -> String {
-        self.upsert(&format!("(SELECT * FROM {staging})"))
-    }
-
-    /// The source's rows as COPY sends them: what the target's columns take as it is, or all that the plan uses, for a staging table.
-    pub fn copy_out(&self, from: &str, condition: &str, form: CopyForm) -> String {
-        let names: Vec<String> = match form {
-            CopyForm::Staging => self.inputs.iter().map(|input| quote::ident(&input.name)).collect(),
-            CopyForm::Text | CopyForm::Binary => {
-                let plain = self.outputs.iter().filter_map(|output| output.plain);
-                plain.map(|input| quote::ident(&self.inputs[input].name)).collect()
-            }
-        };
-        format!("COPY (SELECT {} FROM ONLY {from} WHERE {condition}) TO STDOUT{}", names.join(", "), form.options())
-    }
-
-    /// Those of the source's rows that have these keys, for a staging table.
-    pub fn copy_keys_out(&self, keys: &[&Vec<String>]) -> String {
-        let only = if self.partitioned { "" } else { "ONLY " };
-        let columns: Vec<String> = self.inputs.iter().map(|input| quote::ident(&input.name)).collect();
-        format!(
-            "COPY (SELECT {} FROM {only}{} WHERE ({}) IN (VALUES {})) TO STDOUT",
-            columns.join(", "),
-            quote::table(&self.source),
-            self.key_names().join(", "),
-            self.key_values(keys)
-        )
-    }
-
-    /// Those of the source's rows `t` that have these keys: the key's number, then the columns asked for.
-    pub fn copy_keys_numbered(&self, columns: &str, keys: &[&Vec<String>]) -> String {
-        let only = if self.partitioned { "" } else { "ONLY " };
-        let numbered: Vec<String> =
-            keys.iter().enumerate().map(|(nth, key)| format!("({nth}, {})", self.key_value(key))).collect();
-        let names: Vec<String> = (0..self.key.len()).map(key_name).collect();
-        let same: Vec<String> =
-            self.key_names().iter().zip(&names).map(|(column, name)| format!("t.{column} = k.{name}")).collect();
-        format!(
-            "COPY (SELECT k.nth, {columns} FROM {only}{} AS t JOIN (VALUES {}) AS k(nth, {}) ON {}) TO STDOUT",
-            quote::table(&self.source),
-            numbered.join(", "),
-            names.join(", "),
-            same.join(" AND ")
-        )
-    }
-
-    /// Deletes the rows of these source keys, but those that the staging table holds.
-    pub fn delete_absent(&self, staging: &str, keys: &[&Vec<String>]) -> String {
-        let same = self.key_names().into_iter().map(|name| format!("s.{name} = src.{name}")).collect::<Vec<_>>();
-        self.delete_where(keys, &format!(" WHERE NOT EXISTS (SELECT FROM {staging} AS s WHERE {})", same.join(" AND ")))
-    }
-
-    /// Deletes the rows of these source keys.
-    pub fn delete_keys(&self, keys: &[&Vec<String>]) -> String {
-        self.delete_where(keys, "")
-    }
-
-    fn delete_where(&self, keys: &[&Vec<String>], condition: &str) -> String {
-        format!(
-            "DELETE FROM {} AS t USING (SELECT {} FROM (VALUES {}) AS src({}){condition}) AS gone WHERE {}",
-            self.into(),
-            self.key_select(),
-            self.key_values(keys),
-            self.key_names().join(", "),
-            self.key_match("gone"),
-        )
-    }
-
-    fn key_names(&self) -> Vec<String> {
-        self.key.iter().map(|&input| quote::ident(&self.inputs[input].name)).collect()
-    }
-
-    fn key_values(&self, keys: &[&Vec<String>]) -> String {
-        keys.iter().map(|key| format!("({})", self.key_value(key))).collect::<Vec<_>>().join(", ")
-    }
-
-    fn key_value(&self, key: &[String]) -> String {
-        let values = key.iter().zip(&self.key);
-        let values = values.map(|(value, &input)| format!("{}::{}", quote::literal(value), self.inputs[input].sql_type));
-        values.collect::<Vec<_>>().join(", ")
-    }
-
-    /// Where COPY puts them.
-    pub fn copy_in(&self, staging: &str, form: CopyForm) -> String {
-        match form {
-            CopyForm::Staging => format!("COPY {staging} FROM STDIN"),
-            CopyForm::Text | CopyForm::Binary => {
-                format!("COPY {}{} FROM STDIN{}", self.into(), self.column_list(), form.options())
-            }
-        }
-    }
-
-    /// The best way of its rows into the target by COPY.
-    pub fn copy_form(&self) -> CopyForm {
-        match (self.straight() && !self.outputs.is_empty(), self.outputs.iter().all(|output| output.binary)) {
-            (false, _) => CopyForm::Staging,
-            (true, false) => CopyForm::Text,
-            (true, true) => CopyForm::Binary,
-        }
-    }
-
     /// `(a, b)`, or nothing where there is no column.
-    fn column_list(&self) -> String {
+    pub(super) fn column_list(&self) -> String {
         let names: Vec<String> = self.outputs.iter().map(|output| quote::ident(&output.column)).collect();
         if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
     }
 
-    fn into(&self) -> String {
+    pub(super) fn into(&self) -> String {
         quote::table(&self.target)
     }
 
@@ -239,7 +109,7 @@ impl TablePlan {
         self.filter.as_ref().map_or_else(String::new, |filter| format!(" WHERE ({})", filter.sql))
     }
 
-    fn insert(&self, from: &str) -> String {
+    pub(super) fn insert(&self, from: &str) -> String {
         let expressions: Vec<String> = self.outputs.iter().map(|output| format!("({})", output.expression)).collect();
         format!(
             "INSERT INTO {}{} OVERRIDING SYSTEM VALUE SELECT {} FROM {from} AS src{}",
@@ -250,7 +120,7 @@ impl TablePlan {
         )
     }
 
-    fn upsert(&self, rows: &str) -> String {
+    pub(super) fn upsert(&self, rows: &str) -> String {
         let sets: Vec<String> = self
             .outputs
             .iter()
@@ -283,20 +153,20 @@ impl TablePlan {
     }
 
     /// The target key's values, named so that no column of a user can be meant.
-    fn key_select(&self) -> String {
+    pub(super) fn key_select(&self) -> String {
         let keys = self.key_outputs().enumerate();
         let keys = keys.map(|(at, output)| format!("({})::{} AS {}", output.expression, output.sql_type, key_name(at)));
         keys.collect::<Vec<_>>().join(", ")
     }
 
     /// The source key's values as an array of text, of a row `src`: as the type's own output function writes them, which a cast need not.
-    fn source_key(&self) -> String {
+    pub(super) fn source_key(&self) -> String {
         let keys =
             self.key.iter().map(|&input| format!("pg_catalog.format('%s', src.{})", quote::ident(&self.inputs[input].name)));
         format!("ARRAY[{}]", keys.collect::<Vec<_>>().join(", "))
     }
 
-    fn key_match(&self, other: &str) -> String {
+    pub(super) fn key_match(&self, other: &str) -> String {
         let keys = self.key_outputs().enumerate();
         let keys = keys.map(|(at, output)| format!("t.{} = {other}.{}", quote::ident(&output.column), key_name(at)));
         keys.collect::<Vec<_>>().join(" AND ")
@@ -418,7 +288,7 @@ impl TablePlan {
 
 const FOUND: &str = "\"tablelift:found\"";
 
-fn key_name(at: usize) -> String {
+pub(super) fn key_name(at: usize) -> String {
     format!("\"tablelift:k{at}\"")
 }
 

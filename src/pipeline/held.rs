@@ -38,6 +38,29 @@ impl Held {
             })
     }
 
+    /// What keeps it from holding `wanted`, in words.
+    pub fn lacks(&self, wanted: EndLsn) -> Vec<String> {
+        let mut lacks = Vec::new();
+        match self.end {
+            Some(end) if end >= wanted => {}
+            Some(end) => lacks.push(format!("it is at {end}")),
+            None => lacks.push("it holds nothing yet".to_owned()),
+        }
+        for table in &self.tables {
+            let window = table.window.filter(|window| self.end.is_none_or(|end| end < *window));
+            match (table.copied, window, &table.lacks_from) {
+                (false, _, _) => lacks.push(format!("`{}` is being copied", table.target)),
+                (true, Some(window), _) => lacks.push(format!("`{}` is of one moment from {window} on", table.target)),
+                (true, None, Some(from)) => lacks.push(format!("`{}` lacks what comes from {from} on", table.target)),
+                (true, None, None) => {}
+            }
+        }
+        if self.rereads > 0 {
+            lacks.push(format!("{} rows are to be read again", self.rereads));
+        }
+        lacks
+    }
+
     /// It never will without help: everything else is there, and a table is halted.
     pub fn lacks_only_halted(&self, wanted: EndLsn) -> bool {
         self.end_of_others.is_some_and(|end| end >= wanted) && self.halted().next().is_some()

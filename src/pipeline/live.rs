@@ -79,7 +79,7 @@ impl Live {
         let halted = self.board.halted_tables();
         let (meter, captures) = (lock(&self.meter).clone(), lock(&self.captures).clone());
         for table in &mut status.tables {
-            table.waiting_for = waiting.remove(&table.target);
+            table.waiting_for = waiting.remove(&table.target).or(table.waiting_for.take());
             let found = halted.iter().find(|(name, _)| name.to_string() == table.target);
             if let Some((_, halted)) = found.filter(|_| table.state != Some(Phase::Halted)) {
                 table.state = Some(Phase::Halted);

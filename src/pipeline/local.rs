@@ -9,9 +9,10 @@ use super::gather::Bundle;
 use super::holdup::Busy;
 use super::turn::{StreamTurn, Turns};
 use super::window::Window;
-use crate::apply::{Applier, ApplyError, Copying, Halt, Item, Reread};
-use crate::change::{EndLsn, Op, Position, TableName, UnixMicros};
+use crate::apply::{self, Applier, ApplyError, Halt, Item, Reread};
+use crate::change::{EndLsn, Op, Position, Row, TableName, UnixMicros};
 use crate::fate::Fate;
+use crate::mapping::KeyText;
 use crate::store::checkpoint::{self, LocalMove};
 use crate::store::{StoreError, reread, table_state};
 use crate::target::{Session, TargetError};
@@ -62,8 +63,6 @@ pub struct LocalWriter {
     pub turns: Turns,
     /// Ours, while a target transaction is open.
     pub turn: Option<StreamTurn>,
-    /// Tables of which rows are still to be read.
-    pub copying: Copying,
     pub window: Window,
     /// Tells that a statement of ours runs, for whoever looks what holds it up.
     pub busy: Arc<Busy>,
@@ -84,7 +83,7 @@ pub struct Open {
     /// Tables that caught up a bit.
     resumed: Vec<usize>,
     /// Rows are to be read again.
-    asks: bool,
+    asks: Vec<Reread>,
 }
 
 impl LocalWriter {
@@ -102,7 +101,13 @@ impl LocalWriter {
             None => self.turns.stream().await,
         };
         self.turns.emits(&turn, &bundle.xids);
-        self.copying.mark(&mut bundle.items, !self.window.is_closed_at(self.gates.end()));
+        let plans = &self.applier.plans;
+        let key = |item: &Item, row: &Row| {
+            let plan = &plans[item.plan];
+            let binding = item.binding.as_ref().ok().filter(|_| plan.key_text == KeyText::Exact)?;
+            apply::key(plan, binding, row)
+        };
+        self.window.mark(&mut bundle.items, key);
         let written = self.write_bundle(&bundle).await?;
         if self.open.is_some() {
             self.turn = Some(turn);
@@ -167,7 +172,7 @@ impl LocalWriter {
     /// Into the open transaction.
     async fn apply(&mut self, items: &[Item]) -> Result<(), LocalError> {
         let applied = self.applier.apply_part(&mut self.session, items).await?;
-        self.ask(&applied.rereads).await?;
+        self.ask(applied.rereads).await?;
         for halt in applied.halts {
             self.halt(halt, items).await?;
         }
@@ -176,14 +181,14 @@ impl LocalWriter {
     }
 
     /// Records which rows are to be read again.
-    async fn ask(&mut self, rereads: &[Reread]) -> Result<(), LocalError> {
+    async fn ask(&mut self, rereads: Vec<Reread>) -> Result<(), LocalError> {
         for (number, plan) in self.applier.plans.iter().enumerate() {
             let keys: Vec<_> = rereads.iter().filter(|reread| reread.plan == number).map(|reread| &reread.key).collect();
             if !keys.is_empty() {
                 reread::add(self.session.client(), &self.connector, &plan.target, &keys).await?;
             }
         }
-        self.opened().asks |= !rereads.is_empty();
+        self.opened().asks.extend(rereads);
         Ok(())
     }
 
@@ -241,7 +246,7 @@ impl LocalWriter {
             first: BTreeMap::new(),
             halts: Vec::new(),
             resumed: Vec::new(),
-            asks: false,
+            asks: Vec::new(),
         });
         let fresh = complete.filter(|moved| !self.gates.is_replay(moved.position));
         let (position, end) = fresh.map_or((self.gates.checkpoint(), self.gates.end()), |moved| (moved.position, moved.end));
@@ -309,8 +314,11 @@ impl LocalWriter {
         if rows > 0 {
             self.meter.batch(rows, begun.elapsed());
         }
-        if open.asks {
-            self.window.asks();
+        for (number, _) in self.applier.plans.iter().enumerate() {
+            let keys: Vec<_> = open.asks.iter().filter(|one| one.plan == number).map(|one| one.key.clone()).collect();
+            if !keys.is_empty() {
+                self.window.asks(number, keys);
+            }
         }
         self.board.applied(self.gates.checkpoint(), self.gates.end(), self.consistent());
         Ok(Ok(()))

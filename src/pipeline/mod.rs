@@ -3,8 +3,10 @@
 //! Promises: each life starts from what is durable in the databases and the log, and from nothing else.
 //! Will not: hold a rule of its own about changes; those are in the rooms that it joins.
 
+mod after_load;
 mod board;
 mod copy;
+mod create;
 mod gate;
 mod gather;
 mod held;
@@ -18,16 +20,20 @@ mod publish;
 mod recheck;
 mod remove;
 mod report;
+mod resync;
 mod run;
 mod session;
 mod start_error;
 mod structure;
+mod take_on;
 mod tasks;
 mod trend;
 mod turn;
 mod window;
 
+pub use after_load::{Finished, SESSIONS, Traffic, finish, finish_all, keep};
 pub use board::{Board, HaltedTable, Progress, Stream};
+pub use create::{KeyTime, create};
 pub use held::{Held, held, same_source};
 pub use holdup::Watch;
 pub use live::Live;
@@ -35,6 +41,7 @@ pub use observe::{Answer, Observer};
 pub use prepare::{FirstCopy, Prepared, prepare};
 pub use remove::{Removal, plan as plan_removal, remove};
 pub use report::Reporter;
+pub use resync::{Asked, CopyOrder, ResyncError, Wish, order as order_copies, resync};
 pub use run::{Course, End, Life, RunOptions, run, stopped};
 pub use session::open as open_session;
 pub use start_error::PipelineError;

@@ -51,6 +51,9 @@ impl Answer {
         if let Some(consistent) = status.target.consistent {
             vitals.consistent.set(f64::from(u8::from(consistent)));
         }
+        if let Some(rereads) = status.rereads {
+            vitals.rereads_open.set(float(rereads.open));
+        }
         if let Some(bytes) = status.source.retained_wal_bytes {
             vitals.slot_retained_bytes.set(float(bytes));
             vitals.slot_safe_bytes.set(status.source.safe_wal_bytes.map_or(f64::INFINITY, float));

@@ -2,6 +2,7 @@
 //! crash between any two of its steps is cured by the next.
 
 use super::board::Board;
+use super::take_on::{leave, take_on};
 use super::{PipelineError, Tasks, holdup, publish, structure};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
@@ -11,7 +12,6 @@ use crate::pg::Endpoint;
 use crate::preflight::{self, Compiled};
 use crate::source::{self, Connection, Reader, ReaderConfig, ServerFacts, SlotKind, SlotName, SnapshotUse};
 use crate::store::connector::{ConnectorRecord, Made};
-use crate::store::table_state::TableState;
 use crate::store::{self, checkpoint, table_state};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
@@ -81,8 +81,15 @@ pub async fn prepare(
     };
     let slot = SlotName::new(connector.slot())?;
     let first = recorded.is_none();
+    let known = match &recorded {
+        Some(_) => table_state::read(target, &connector.name).await?.into_iter().map(|state| state.target).collect(),
+        None => BTreeSet::new(),
+    };
     match &recorded {
-        Some(record) => findings.extend(differences(connector, record, &facts, source).await?),
+        Some(record) => {
+            findings.extend(differences(connector, record, &facts, source).await?);
+            findings.extend(preflight::design_missing(connector, source, target, &mut compiled, &known).await?);
+        }
         None => {
             // the first start: everything that stands in the way, before anything is made
             let skips = |finding: &Finding| copy == FirstCopy::Skip && finding.code == "table.target_not_empty";
@@ -97,6 +104,14 @@ pub async fn prepare(
     if findings.iter().any(Finding::is_error) {
         return Err(PipelineError::Findings(findings));
     }
+    if first {
+        // what was found has been told by the checks; now it is sure that there is a place to try in
+        preflight::design_missing(connector, source, target, &mut compiled, &known).await?;
+        let unfit: Vec<Finding> = compiled.iter().filter_map(|one| one.plan.as_ref().err()).flatten().cloned().collect();
+        if !unfit.is_empty() {
+            return Err(PipelineError::Findings(unfit));
+        }
+    }
     store::schema::ensure(target).await?;
     let mut record = recorded.unwrap_or_else(|| fresh_record(connector, &facts, &slot));
     record.source_database = database(source).await?;
@@ -104,6 +119,7 @@ pub async fn prepare(
     structure::note_lapses(source, target, connector).await?;
     let publications = publish::ensure(connector, source, &compiled, &mut record).await?;
     store::connector::write(target, &record).await?;
+    leave(target, connector, &compiled).await?;
     take_on(target, source, connector, &compiled, copy).await?;
     structure::hold(source, target, connector, &mut compiled).await?;
     let mut prepared = Prepared { record, first, facts, slot, publications, compiled, findings };
@@ -213,46 +229,6 @@ async fn owned_by_others(target: &Client, connector: &Connector, compiled: &[Com
         }
     }
     Ok(findings)
-}
-
-/// Records new tables, and forgets those that left the file.
-async fn take_on(
-    target: &Client,
-    source: &Client,
-    connector: &Connector,
-    compiled: &[Compiled],
-    copy: FirstCopy,
-) -> Result<(), PipelineError> {
-    let states = table_state::read(target, &connector.name).await?;
-    for state in &states {
-        if !compiled.iter().any(|one| one.rule.target == state.target) {
-            tracing::info!(table = %state.target, "left the connector file: its rows stay, nothing follows them any more");
-            table_state::delete(target, &connector.name, &state.target).await?;
-        }
-    }
-    for one in compiled {
-        let known = states.iter().any(|state| state.target == one.rule.target);
-        let Ok(plan) = &one.plan else { continue };
-        if known {
-            continue;
-        }
-        let state = TableState {
-            source: plan.source.clone(),
-            target: plan.target.clone(),
-            fingerprint: plan.fingerprint.clone(),
-            copied: copy == FirstCopy::Skip,
-            lacks_from: None,
-            halted: None,
-            writes_missed: if plan.rule.insert_only { Some(writes(source, &plan.source).await?) } else { None },
-            rows_copied: 0,
-            bytes_copied: 0,
-            copying: false,
-            window: None,
-            structure: None,
-        };
-        table_state::insert(target, &connector.name, &state).await?;
-    }
-    Ok(())
 }
 
 /// Updates and deletes that the source's statistics have counted on a table.

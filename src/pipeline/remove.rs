@@ -6,7 +6,7 @@ use crate::log::kafka::Admin;
 use crate::pg::quote;
 use crate::source::{self, SlotName};
 use crate::store::connector::ConnectorRecord;
-use crate::store::{self, table_state};
+use crate::store::{self, after_load, table_state};
 use crate::target::origin;
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -69,6 +69,9 @@ pub async fn plan(connector: &Connector, source: &Client, target: &Client, topic
         .push(format!("the record, checkpoints and table states of `{}` in schema `tablelift` of the target", record.name));
     for state in table_state::read(target, &record.name).await? {
         removal.leaves.push(format!("table `{}` in the target, with its rows", state.target));
+    }
+    for open in after_load::open(target, &record.name).await? {
+        removal.leaves.push(format!("the {} of `{}`, which is not made yet: {};", open.step, open.table, open.step.sql));
     }
     if topics {
         removal.topics.clone_from(&record.made.topics);

@@ -8,8 +8,8 @@ use crate::config::Connector;
 use crate::log::kafka::Admin;
 use crate::pg::{ConnectError, Endpoint};
 use crate::source::{self, ServerFacts, SlotFacts, SlotName};
-use crate::status::{self, Phase, Place, Source, Status, Table, Target};
-use crate::store::{self, checkpoint, table_state::TableState, watermark};
+use crate::status::{self, Phase, Place, Rereads, Source, Status, Table, Target};
+use crate::store::{self, after_load, checkpoint, table_state::TableState, watermark};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
@@ -38,6 +38,8 @@ struct InTarget {
     held: Option<Held>,
     place: Option<Place>,
     consistent: bool,
+    /// What is still to be built, by target table.
+    after_load: BTreeMap<TableName, String>,
 }
 
 struct AtSource {
@@ -69,7 +71,10 @@ impl Reporter {
         let states = in_target.iter().filter_map(|found| found.held.as_ref()).flat_map(|held| &held.tables);
         let states: Vec<TableState> = states.cloned().collect();
         self.estimate(&states).await;
-        let tables: Vec<Table> = states.iter().map(|state| self.table(state)).collect();
+        let mut tables: Vec<Table> = states.iter().map(|state| self.table(state)).collect();
+        for (table, state) in tables.iter_mut().zip(&states).filter(|(_, state)| state.copied) {
+            table.waiting_for = in_target.as_ref().and_then(|found| found.after_load.get(&state.target).cloned());
+        }
         let slot = source.as_ref().ok().and_then(|found| found.slot.as_ref());
         let captures = source.is_ok().then(|| slot.is_some_and(|slot| slot.active_pid.is_some()));
         let applies = members.map_or(captures, |members| members.map(|members| members > 0));
@@ -85,6 +90,7 @@ impl Reporter {
         // of the tables that are not halted, as with the local log
         let end = held.and_then(|held| held.end.or(held.end_of_others));
         let mut status = Status { connector: connector.name.clone(), running: applies, phase, tables, ..Status::default() };
+        status.rereads = held.map(|held| Rereads { open: u64::try_from(held.rereads).unwrap_or(0) });
         status.lag.wal_bytes = wal_bytes(source.as_ref().ok(), end);
         status.source = source_part(connector, &source);
         status.target = Target {
@@ -110,6 +116,7 @@ impl Reporter {
             halted_because: state.halted.as_ref().map(|halted| halted.because.clone()),
             hint: state.halted.as_ref().map(|halted| halted.hint.clone()),
             rows_copied: u64::try_from(state.rows_copied).unwrap_or(0),
+            bytes_copied: u64::try_from(state.bytes_copied).unwrap_or(0),
             rows_estimated: estimate.and_then(|&rows| u64::try_from(rows).ok()),
             ..Table::default()
         }
@@ -196,7 +203,27 @@ async fn in_target(client: &Client, connector: &Connector) -> Result<InTarget, P
             None => true,
             Some(_) => watermark::read(client, &connector.name).await?.is_some_and(|mark| stands_at(&mark, &checkpoints)),
         };
-    Ok(InTarget { recorded, held, place, consistent })
+    let after_load = still_to_build(&after_load::open(client, &connector.name).await?);
+    Ok(InTarget { recorded, held, place, consistent, after_load })
+}
+
+/// What failed, with the reason; else what has not been done yet.
+fn still_to_build(open: &[after_load::Open]) -> BTreeMap<TableName, String> {
+    let mut tables: BTreeMap<TableName, Vec<&after_load::Open>> = BTreeMap::new();
+    for one in open {
+        tables.entry(one.table.clone()).or_default().push(one);
+    }
+    let text = |open: Vec<&after_load::Open>| {
+        let failed: Vec<String> =
+            open.iter().filter_map(|one| one.failed.as_ref()).map(|(why, hint)| format!("{why}; hint: {hint}")).collect();
+        if failed.is_empty() {
+            let names: Vec<String> = open.iter().map(|one| one.step.to_string()).collect();
+            format!("to be built: {}", names.join(", "))
+        } else {
+            failed.join("; ")
+        }
+    };
+    tables.into_iter().map(|(table, open)| (table, text(open))).collect()
 }
 
 /// Everything up to the watermark is applied, and nothing behind it.

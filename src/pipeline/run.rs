@@ -9,23 +9,25 @@ use super::holdup::{Busy, Side};
 use super::local::{LocalError, LocalWriter};
 use super::prepare::{FirstCopy, Prepared, prepare};
 use super::turn::Turns;
-use super::window::Window;
-use super::{PipelineError, Tasks, recheck, session, structure};
-use crate::apply::{self, Applier};
+use super::window::{Marks, Window};
+use super::{PipelineError, Tasks, after_load, recheck, session, structure};
+use crate::apply::Applier;
 use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
 use crate::fate::Fate;
 use crate::mapping::TablePlan;
 use crate::source::{self, Feedback, Reader, SourceError};
 use crate::store::copy_range::{self, CopyRange};
+use crate::store::reread;
 use crate::store::table_state::TableState;
 use crate::store::{checkpoint, table_state};
 use crate::target::{Session, origin};
 use crate::telemetry::Meter;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
@@ -147,7 +149,7 @@ impl Life {
                         self.board.resumed(&state.target);
                     }
                     if state.copying {
-                        chunked.push((plans.len(), state.target.clone()));
+                        chunked.push((plans.len(), state.target.clone(), state.repeats));
                     } else if gate == Gate::Waiting && !copy::in_chunks(&plan, version) {
                         whole.push(plans.len());
                     }
@@ -168,12 +170,36 @@ impl Life {
         // tables without a plan take nothing, and hold the slot
         gates.extend(held);
         let confirmed = reader.confirmed_at_start();
+        let repeats = chunked.iter().filter(|(_, _, repeats)| *repeats).map(|(number, _, _)| *number).collect();
+        let chunked = Work::new(chunked, ranges);
         let one_moment = states.iter().all(|state| state.copied);
         let window = states.iter().filter_map(|state| state.window).max().unwrap_or_default();
         let gates = Gates::new(gates, at, end, confirmed);
-        let window = Window::new(!one_moment, window);
-        let chunked = Work::new(chunked, ranges);
-        Ok(Setup { plans: Arc::new(plans), gates, whole, chunked, window, system, unfit, incarnation, durable: end })
+        let marks = plans.iter().map(|plan| {
+            let state = states.iter().find(|state| state.target == plan.target);
+            let until = state.and_then(|state| state.window).unwrap_or_default();
+            Marks::new(state.is_some_and(|state| state.copying), until)
+        });
+        let window = Window::new(!one_moment, window, marks.collect());
+        for asked in reread::oldest(target, &self.connector.name, &[], i64::MAX).await? {
+            if let Some(number) = plans.iter().position(|plan| plan.target == asked.target) {
+                window.asks(number, [asked.key]);
+            }
+        }
+        let paused = copy_range::orders(target, &self.connector.name).await?.paused;
+        Ok(Setup {
+            plans: Arc::new(plans),
+            gates,
+            whole,
+            chunked,
+            repeats,
+            paused,
+            window,
+            system,
+            unfit,
+            incarnation,
+            durable: end,
+        })
     }
 
     async fn follow(
@@ -185,9 +211,8 @@ impl Life {
         (target, busy): (Client, Arc<Busy>),
         epoch: i64,
     ) -> Result<End, PipelineError> {
-        let Setup { plans, gates, whole, chunked, window, system, unfit, incarnation, durable } = setup;
+        let Setup { plans, gates, whole, chunked, repeats, paused, window, system, unfit, incarnation, durable } = setup;
         let turns = Turns::default();
-        let open = apply::Copying::new((0..plans.len()).map(|number| chunked.is_open(number)));
         let tables = plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()));
         let meter = Arc::new(Meter::new(&self.connector.name, tables));
         (self.publish)(Arc::clone(&meter));
@@ -213,7 +238,6 @@ impl Life {
             open: None,
             turns: turns.clone(),
             turn: None,
-            copying: open.clone(),
             window: window.clone(),
             durable,
             busy,
@@ -236,12 +260,14 @@ impl Life {
                 meter: Arc::clone(&meter),
                 board: Arc::clone(&board),
             };
-            let table = |plan: &TablePlan, number| CopyTable {
+            let table = |(number, plan): (usize, &TablePlan)| CopyTable {
                 source: plan.source.clone(),
                 targets: vec![plan.target.clone()],
+                copying: vec![plan.target.clone()],
+                repeats: repeats.contains(&number),
                 meters: vec![number],
             };
-            let tables = plans.iter().enumerate().map(|(number, plan)| table(plan, number)).collect();
+            let tables = plans.iter().enumerate().map(table).collect();
             let limits = Limits::new(&connector);
             let shared = Arc::new(Copying {
                 connector: Arc::clone(&connector),
@@ -249,12 +275,19 @@ impl Life {
                 epoch,
                 work: chunked,
                 turns,
-                open,
                 window,
                 meter,
                 board,
                 limits,
                 tables,
+                plans: Arc::clone(&plans),
+                paused: AtomicBool::new(paused),
+                changed: Notify::new(),
+            });
+            let (copying, changed) = (Arc::clone(&shared), signal.clone());
+            tasks.start(async move {
+                copying.changed.notified().await;
+                changed.send(()).await.ok();
             });
             let sinks = Arc::new(Targets {
                 connector: Arc::clone(&connector),
@@ -272,6 +305,7 @@ impl Life {
                 }
             });
         }
+        tasks.start(after_load::keep(Arc::clone(&connector), Arc::clone(&self.board), copying.clone()));
         let (watched, changed) = (Arc::clone(&connector), signal.clone());
         tasks.start(async move {
             structure::until_one_changes(&watched, true, &unfit).await;
@@ -383,6 +417,10 @@ struct Setup {
     /// Tables that are copied whole.
     whole: Vec<usize>,
     chunked: Work,
+    /// Plans whose tables are copied once more.
+    repeats: BTreeSet<usize>,
+    /// A person has paused the copies.
+    paused: bool,
     window: Window,
     /// The source's system identifier and timeline.
     system: (String, u32),

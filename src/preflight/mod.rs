@@ -15,9 +15,9 @@ mod access;
 mod broker;
 mod carried;
 mod log;
+mod missing;
 mod plan;
 mod pooler;
-mod proposal;
 mod publication;
 mod rules;
 mod session;
@@ -26,9 +26,11 @@ mod statement;
 mod survey;
 mod table;
 mod target;
+mod target_types;
 mod transaction;
 
 pub use broker::{Broker, partitions};
+pub use missing::design_missing;
 pub use plan::{Object, Plan, PlannedStatement, PlannedTable, plan};
 pub use rules::{Compiled, compile_all, expand};
 pub use survey::{Survey, survey};
@@ -37,7 +39,7 @@ use crate::config::Connector;
 use crate::finding::Finding;
 
 /// Every check, in the order of reading: a later one often follows from an earlier one.
-const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 31] = [
+const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 32] = [
     source::version,
     source::standby,
     source::identity,
@@ -56,6 +58,7 @@ const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 31] = [
     target::origin,
     target::unchecked,
     target::encoding,
+    target::made,
     publication::ours,
     publication::theirs,
     access::source,

@@ -6,6 +6,7 @@ use super::{Survey, statement, survey};
 use crate::catalog::Sequence;
 use crate::change::TableName;
 use crate::config::Connector;
+use crate::ddl::{self, Design, Rebuild, Step};
 use crate::event::control_topic;
 use crate::finding::{Finding, Remedy};
 use crate::mapping::{Kind, TablePlan};
@@ -51,8 +52,14 @@ pub struct PlannedTable {
     pub first_copy: &'static str,
     pub rows_estimated: i64,
     pub bytes_estimated: i64,
-    /// The DDL of a target table that is missing.
+    /// The DDL of a target table that is missing and is yours to make.
     pub ddl: Option<String>,
+    /// What `prepare` runs to make it.
+    pub create: Vec<PlannedStatement>,
+    /// What is run once its rows are there.
+    pub after_load: Vec<PlannedStatement>,
+    /// Of a table that is there and has not been copied to: what could be dropped before and built again after. Nothing of it is done.
+    pub rebuild: Option<Rebuild>,
     pub statements: Vec<PlannedStatement>,
 }
 
@@ -154,6 +161,9 @@ fn tables(survey: &Survey<'_>) -> Vec<PlannedTable> {
         rows_estimated: one.source.as_ref().map_or(0, |shape| shape.rows_estimated),
         bytes_estimated: one.source.as_ref().map_or(0, |shape| shape.bytes),
         ddl: one.plan.as_ref().err().and_then(|findings| ddl(findings)),
+        create: one.design.as_ref().map_or_else(Vec::new, create),
+        after_load: one.design.as_ref().map_or_else(Vec::new, |design| design.after_load.iter().map(step).collect()),
+        rebuild: rebuild(survey, one).filter(|rebuild| !rebuild.before.is_empty()),
         statements: one.plan.as_ref().map_or_else(|_| Vec::new(), sql),
     };
     survey.compiled.iter().map(one).collect()
@@ -165,6 +175,29 @@ fn kind(plan: &TablePlan) -> &'static str {
         Kind::Keyless => "keyless",
         Kind::InsertOnly => "insert_only",
     }
+}
+
+fn create(design: &Design) -> Vec<PlannedStatement> {
+    let made = design.create().into_iter().map(|sql| {
+        let name = if sql.starts_with("CREATE SCHEMA") { "schema" } else { "table" };
+        PlannedStatement { name, sql }
+    });
+    made.chain(design.key.iter().map(step)).collect()
+}
+
+fn step(step: &Step) -> PlannedStatement {
+    PlannedStatement { name: step.kind.code(), sql: step.sql.clone() }
+}
+
+/// All but the index that tells the rows apart.
+fn rebuild(survey: &Survey<'_>, one: &super::Compiled) -> Option<Rebuild> {
+    let target = survey.target.as_ref().filter(|target| !target.recorded.contains(&one.rule.target))?;
+    let (plan, standing) = (one.plan.as_ref().ok()?, target.standing.get(&one.rule.target)?);
+    let key: Vec<&String> = plan.key_outputs().map(|output| &output.column).collect();
+    let is_key = |columns: &[String]| columns.len() == key.len() && columns.iter().all(|name| key.contains(&name));
+    let others = standing.iter().filter(|index| !(index.unique && is_key(&index.columns)));
+    let indexes = others.map(|index| (index.name.as_str(), index.definition.as_str(), index.constraint.as_deref()));
+    Some(ddl::rebuild(&one.rule.target, indexes))
 }
 
 fn ddl(findings: &[Finding]) -> Option<String> {

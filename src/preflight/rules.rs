@@ -4,8 +4,10 @@ use super::listed;
 use crate::catalog::{self, CatalogError, LeftOut, Refused, Relation};
 use crate::change::TableName;
 use crate::config::Connector;
+use crate::ddl::Design;
 use crate::finding::Finding;
 use crate::mapping::{self, Rule, SourceShape, TablePlan, TargetShape};
+use crate::store::after_load;
 use std::collections::{BTreeMap, HashSet};
 use tokio_postgres::Client;
 
@@ -14,7 +16,10 @@ use tokio_postgres::Client;
 pub struct Compiled {
     pub rule: Rule,
     pub source: Option<SourceShape>,
+    /// As it is, or as it will be made.
     pub target: Option<TargetShape>,
+    /// The target lacks it, and it is to be made.
+    pub design: Option<Design>,
     pub plan: Result<TablePlan, Vec<Finding>>,
 }
 
@@ -62,7 +67,8 @@ pub async fn compile_all(source: &Client, target: &mut Client, rules: &[Rule]) -
     let names: Vec<TableName> = rules.iter().map(|rule| rule.source.clone()).collect();
     let sources = catalog::source_shapes(source, &names).await?;
     let names: Vec<TableName> = rules.iter().map(|rule| rule.target.clone()).collect();
-    let targets = catalog::target_shapes(&*target, &names).await?;
+    let mut targets = catalog::target_shapes(&*target, &names).await?;
+    after_load::expect(&*target, &mut targets).await?;
     let mut compiled = Vec::with_capacity(rules.len());
     for rule in rules {
         let (source, to) = (sources.get(&rule.source).cloned(), targets.get(&rule.target).cloned());
@@ -70,7 +76,7 @@ pub async fn compile_all(source: &Client, target: &mut Client, rules: &[Rule]) -
             (Some(source), Some(to)) => compile_one(target, rule, source, to).await?,
             _ => Err(missing(rule, source.is_none(), to.is_none())),
         };
-        compiled.push(Compiled { rule: rule.clone(), source, target: to, plan });
+        compiled.push(Compiled { rule: rule.clone(), source, target: to, design: None, plan });
     }
     Ok(compiled)
 }

@@ -9,7 +9,7 @@ use tokio_postgres::GenericClient;
 
 /// What the target has against the rule's types and statements.
 pub(super) async fn refused<C: GenericClient>(target: &mut C, one: &Compiled) -> Result<Vec<Finding>, CatalogError> {
-    let Some(source) = &one.source else { return Ok(Vec::new()) };
+    let (Some(source), Some(_)) = (&one.source, &one.target) else { return Ok(Vec::new()) };
     let scratch = Scratch::open(target, &catalog::inputs(source)).await?;
     let findings = refused_in(&scratch, one).await?;
     scratch.close().await?;

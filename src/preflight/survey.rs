@@ -2,10 +2,10 @@
 
 use super::broker::{self, Broker};
 use super::rules::{Compiled, compile_all, expand};
-use super::{pooler, proposal, session, statement};
+use super::{missing, pooler, session, statement};
 use crate::catalog::{
-    Access, Blocker, CatalogError, Inventory, Leaf, Relation, Server, SqlError, access, blockers, heirs, inventory, leaves,
-    may_act_as, relations, server,
+    Access, Blocker, CatalogError, Inventory, Leaf, Relation, Server, SqlError, Standing, access, blockers, heirs, inventory,
+    leaves, may_act_as, relations, server, standing_indexes,
 };
 use crate::change::TableName;
 use crate::config::{Connector, Triggers};
@@ -17,7 +17,7 @@ use crate::source::{
 };
 use crate::store::checkpoint::Waiting;
 use crate::store::connector::ConnectorRecord;
-use crate::store::{self, StoreError, table_state};
+use crate::store::{self, StoreError, after_load, table_state};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use tokio_postgres::Client;
@@ -74,6 +74,10 @@ pub struct Target {
     pub recorded: BTreeSet<TableName>,
     /// Target tables that another connector writes to.
     pub others: BTreeMap<TableName, String>,
+    /// Indexes of the tables that are there, beside their keys.
+    pub standing: BTreeMap<TableName, Vec<Standing>>,
+    /// What is still to be built on tables that we made.
+    pub after_load: Vec<after_load::Open>,
     /// What is recorded of Kafka's partitions.
     pub waiting: Vec<Waiting>,
 }
@@ -252,11 +256,14 @@ async fn look_at_target(connector: &Connector, client: &mut Client, rules: &[Rul
         started: false,
         recorded: BTreeSet::new(),
         others: BTreeMap::new(),
+        standing: standing_indexes(&*client, &names).await?,
+        after_load: Vec::new(),
         waiting: Vec::new(),
     };
     if target.own_schema == (OwnSchema::There { usable: true }) && store::schema::exists(client).await? {
         target.record = store::connector::read(client, &connector.name).await?;
         target.started = !store::checkpoint::read(client, &connector.name).await?.is_empty();
+        target.after_load = after_load::open(client, &connector.name).await?;
         target.waiting = store::checkpoint::waiting(client, &connector.name).await?;
         target.recorded = table_state::read(client, &connector.name).await?.into_iter().map(|state| state.target).collect();
         for name in names {
@@ -292,12 +299,12 @@ async fn triggers_off(connector: &Connector, client: &mut Client) -> Result<Resu
 
 async fn compile(survey: &mut Survey<'_>, source: &Client, target: &mut Client) -> Result<(), Blind> {
     let mut compiled = compile_all(source, target, &survey.rules).await?;
+    for one in &compiled {
+        survey.seen.extend(statement::refused(target, one).await?);
+    }
+    let recorded = survey.target.as_ref().map(|target| target.recorded.clone()).unwrap_or_default();
+    survey.seen.extend(missing::design_missing(survey.connector, source, target, &mut compiled, &recorded).await?);
     for one in &mut compiled {
-        match (&one.source, &one.target) {
-            (Some(_), Some(_)) => survey.seen.extend(statement::refused(target, one).await?),
-            (Some(_), None) => proposal::propose(target, one).await?,
-            _ => {}
-        }
         // The source's relations tell more of it.
         if let Err(findings) = &mut one.plan {
             findings.retain(|finding| finding.code != "table.source_missing");

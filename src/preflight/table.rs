@@ -67,6 +67,7 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
         let Some(shape) = &one.source else { continue };
         let leaves = source.leaves.get(&shape.name).map(Vec::as_slice).unwrap_or_default();
         findings.extend(leaves.iter().filter_map(|leaf| unfit_leaf(shape, leaf, one.rule.insert_only)));
+        findings.extend(unreadable(shape, leaves, &source.server.role));
         findings.extend(stale_index(shape));
         findings.extend(traceless(shape, leaves));
         if one.plan.as_ref().is_ok_and(|plan| plan.kind == Kind::Keyless) {
@@ -140,6 +141,21 @@ fn inherited(name: &TableName, heirs: &[&TableName]) -> Option<Finding> {
     let entry = |heir: &&TableName| format!("[[table]]\nsource = '{}.{}'", as_written(&heir.schema), as_written(&heir.name));
     let entries: Vec<String> = heirs.iter().map(entry).collect();
     Some(Finding::warning("table.inherited", name.to_string(), what).config(entries.join("\n")))
+}
+
+/// The copy reads partition by partition, and what is granted on the root is not granted on them.
+fn unreadable(root: &SourceShape, leaves: &[Leaf], role: &str) -> Option<Finding> {
+    let mine: Vec<String> = leaves.iter().filter(|leaf| !leaf.select).map(|leaf| quote::table(&leaf.name)).collect();
+    let first = mine.first()?;
+    let what = match mine.len() {
+        1 => format!("its partition {first} may not be read by `{role}`, and the copy reads partition by partition"),
+        count => format!(
+            "{first} and {} more of its partitions may not be read by `{role}`, and the copy reads them one by one",
+            count - 1
+        ),
+    };
+    let sql = format!("GRANT SELECT ON {} TO {};", mine.join(", "), quote::ident(role));
+    Some(Finding::error("table.partition_select", root.name.to_string(), what).sql(sql))
 }
 
 /// A leaf whose rows are not in the WAL, or whose old rows are told otherwise than the root's.

@@ -1,8 +1,9 @@
 //! The target's server and database.
 
-use super::Survey;
 use super::survey::OwnSchema;
+use super::{Survey, listed};
 use crate::catalog::Server;
+use crate::change::TableName;
 use crate::config::Triggers;
 use crate::finding::Finding;
 use crate::pg::quote;
@@ -109,6 +110,23 @@ pub(super) fn origin(survey: &Survey<'_>) -> Vec<Finding> {
     let sql = ["pg_replication_origin_create(text)", "pg_replication_origin_session_setup(text)"]
         .map(|function| format!("GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {role};"));
     vec![Finding::note("target.origin", "target", what).sql(sql.join("\n"))]
+}
+
+/// Tables that `prepare` makes, and what could not be built on those that it made.
+pub(super) fn made(survey: &Survey<'_>) -> Vec<Finding> {
+    let Some(target) = &survey.target else { return Vec::new() };
+    let names: Vec<&TableName> =
+        survey.compiled.iter().filter(|one| one.design.is_some() && one.plan.is_ok()).map(|one| &one.rule.target).collect();
+    let mut findings = Vec::new();
+    if !names.is_empty() {
+        let what = format!("tables that it lacks and that `prepare` makes: {}", listed(&names));
+        findings.push(Finding::note("target.tables_made", "target", what).hint("`tablelift plan` prints their DDL"));
+    }
+    findings.extend(target.after_load.iter().filter_map(|open| {
+        let (because, hint) = open.failed.as_ref()?;
+        Some(Finding::warning("table.target_after_load", open.table.to_string(), because.clone()).hint(hint.clone()))
+    }));
+    findings
 }
 
 pub(super) fn encoding(survey: &Survey<'_>) -> Vec<Finding> {

@@ -64,6 +64,61 @@ pub async fn plan(client: &Client, connector: &str, target: &TableName, ranges: 
     Ok(())
 }
 
+/// A table that was copied is read once more.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn resync(client: &Client, connector: &str, target: &TableName, ranges: &[Range]) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.table_state SET repeats = true WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
+    client.execute(sql, &[&connector, &target.schema, &target.name]).await.map_err(doing("ask for a copy"))?;
+    plan(client, connector, target, ranges).await
+}
+
+/// Ends the repeated copies: their tables follow as before. Gives their targets.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn cancel(client: &Client, connector: &str) -> Result<Vec<TableName>, StoreError> {
+    let sql = "WITH tables AS (UPDATE tablelift.table_state SET state = 'follow', repeats = false
+                   WHERE connector = $1 AND state = 'copy' AND repeats RETURNING target_schema, target_name),
+               ranges AS (DELETE FROM tablelift.copy_range AS r USING tables AS t WHERE r.connector = $1
+                   AND r.target_schema = t.target_schema AND r.target_name = t.target_name)
+               SELECT target_schema, target_name FROM tables ORDER BY 1, 2";
+    let rows = client.query(sql, &[&connector]).await.map_err(doing("cancel copies"))?;
+    Ok(rows.iter().map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))).collect())
+}
+
+/// No chunk begins while the copies are paused.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn pause(client: &Client, connector: &str, paused: bool) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.connector SET copy_paused = $2 WHERE name = $1";
+    client.execute(sql, &[&connector, &paused]).await.map_err(doing("pause the copies"))?;
+    Ok(())
+}
+
+/// What a person wants of the copies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    pub paused: bool,
+    /// Targets that are being copied.
+    pub copying: Vec<TableName>,
+}
+
+/// Reads it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn orders(client: &Client, connector: &str) -> Result<Orders, StoreError> {
+    let sql = "SELECT c.copy_paused, s.target_schema, s.target_name FROM tablelift.connector AS c
+               LEFT JOIN tablelift.table_state AS s ON s.connector = c.name AND s.state = 'copy' WHERE c.name = $1 ORDER BY 2, 3";
+    let rows = client.query(sql, &[&connector]).await.map_err(doing("look what is to be copied"))?;
+    let name =
+        |row: &tokio_postgres::Row| Some(TableName::new(row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?));
+    Ok(Orders { paused: rows.first().is_some_and(|row| row.get(0)), copying: rows.iter().filter_map(name).collect() })
+}
+
 /// A chunk is in the target, or in the log. Gives false if another program has taken the connector over: then nothing of this transaction
 /// may be committed. The row of the epoch is locked until then, so that nobody takes it over between.
 ///
@@ -104,7 +159,7 @@ pub async fn complete(
     let sql = "WITH mine AS (SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $5 AND partition = 0 AND epoch = $2 FOR SHARE),
                ranges AS (DELETE FROM tablelift.copy_range USING mine
                           WHERE connector = $1 AND target_schema = $3 AND target_name = $4 RETURNING rows, bytes)
-               UPDATE tablelift.table_state SET state = 'follow', copied_at = pg_catalog.now(), window_until = $6::text::pg_lsn,
+               UPDATE tablelift.table_state SET state = 'follow', repeats = false, copied_at = pg_catalog.now(), window_until = greatest(window_until, $6::text::pg_lsn),
                rows_copied = (SELECT coalesce(sum(rows), 0) FROM ranges), bytes_copied = (SELECT coalesce(sum(bytes), 0) FROM ranges),
                halted_because = CASE WHEN lacks_from IS NOT NULL THEN halted_because END,
                hint = CASE WHEN lacks_from IS NOT NULL THEN hint END,

@@ -4,6 +4,7 @@
 //! before any slot is confirmed past it.
 //! Will not: decide anything.
 
+pub mod after_load;
 pub mod checkpoint;
 pub mod connector;
 pub mod copy_range;

@@ -1,9 +1,9 @@
 //! The schema itself. Migrations only ever append.
 
-use super::{StoreError, doing};
+use super::{StoreError, after_load, doing};
 use tokio_postgres::Client;
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
 CREATE TABLE tablelift.connector (
     name            text PRIMARY KEY,
@@ -68,7 +68,9 @@ CREATE TABLE tablelift.barrier (
 ",
     "ALTER TABLE tablelift.table_state ADD COLUMN structure text;",
     "
-ALTER TABLE tablelift.table_state ADD COLUMN bytes_copied bigint NOT NULL DEFAULT 0, ADD COLUMN window_until pg_lsn;
+ALTER TABLE tablelift.connector ADD COLUMN copy_paused boolean NOT NULL DEFAULT false;
+ALTER TABLE tablelift.table_state ADD COLUMN bytes_copied bigint NOT NULL DEFAULT 0, ADD COLUMN window_until pg_lsn,
+    ADD COLUMN repeats boolean NOT NULL DEFAULT false;
 -- the parts of a table that a copy reads, each with how far it is: moved in the transaction that brings the rows (local), or once they
 -- are in the log (Kafka)
 CREATE TABLE tablelift.copy_range (
@@ -96,6 +98,7 @@ CREATE TABLE tablelift.reread (
 );
 CREATE UNIQUE INDEX ON tablelift.reread (connector, id);
 ",
+    after_load::MIGRATION,
 ];
 
 /// `CREATE SCHEMA IF NOT EXISTS` asks for CREATE on the database even where the schema is there. Whoever was given the schema alone

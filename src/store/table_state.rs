@@ -15,6 +15,8 @@ pub struct TableState {
     pub copied: bool,
     /// Its ranges are planned and recorded: it follows the stream while they are read.
     pub copying: bool,
+    /// It was copied before: its rows are read once more, and those that the source does not have are removed.
+    pub repeats: bool,
     /// Rows came from different moments of the source; from here on they are of one.
     pub window: Option<EndLsn>,
     /// The first change that the target lacks, where that is not simply what comes behind the checkpoint: after a copy whose
@@ -55,7 +57,7 @@ impl Halted {
 pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, StoreError> {
     let sql = "SELECT source_schema, source_name, target_schema, target_name, fingerprint, state = 'follow', lacks_from,
                halted_because, hint, writes_missed, rows_copied + coalesce(r.rows, 0)::bigint, structure,
-               state = 'copy', bytes_copied + coalesce(r.bytes, 0)::bigint, window_until::text
+               state = 'copy', repeats, bytes_copied + coalesce(r.bytes, 0)::bigint, window_until::text
                FROM tablelift.table_state LEFT JOIN (SELECT target_schema, target_name, sum(rows) AS rows, sum(bytes) AS bytes
                    FROM tablelift.copy_range WHERE connector = $1 GROUP BY 1, 2) AS r USING (target_schema, target_name)
                WHERE connector = $1 ORDER BY 1, 2, 3, 4";
@@ -65,7 +67,7 @@ pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, S
             let lacks: Option<&str> = row.get(6);
             let because: Option<String> = row.get(7);
             let hint: Option<String> = row.get(8);
-            let window: Option<&str> = row.get(14);
+            let window: Option<&str> = row.get(15);
             Ok(TableState {
                 source: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
                 target: TableName::new(row.get::<_, String>(2), row.get::<_, String>(3)),
@@ -77,7 +79,8 @@ pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, S
                 rows_copied: row.get(10),
                 structure: row.get(11),
                 copying: row.get(12),
-                bytes_copied: row.get(13),
+                repeats: row.get(13),
+                bytes_copied: row.get(14),
                 window: window.map(|text| parse::<Lsn>("LSN", text).map(EndLsn)).transpose()?,
             })
         })

@@ -21,6 +21,7 @@ pub(super) fn describe() {
     describe_counter!("tablelift_rows_copied_total", "Rows of first copies that were read and sent");
     describe_counter!("tablelift_retries_total", "What was tried again");
     describe_gauge!("tablelift_halted", "Tables that stand still");
+    describe_gauge!("tablelift_rereads_open", "Rows that wait to be read again from the source");
     describe_gauge!("tablelift_consistent", "1: the target equals the source at one commit");
     describe_gauge!("tablelift_slot_retained_bytes", "WAL that the source keeps because of our slot");
     describe_gauge!("tablelift_slot_safe_bytes", "WAL that may be written until the slot is lost; +Inf: no limit is set");
@@ -100,6 +101,7 @@ pub struct Vitals {
     pub up: Gauge,
     pub halted: Gauge,
     pub consistent: Gauge,
+    pub rereads_open: Gauge,
     pub slot_retained_bytes: Gauge,
     pub slot_safe_bytes: Gauge,
     pub lag_now_seconds: Gauge,
@@ -113,6 +115,7 @@ impl Vitals {
             up: gauge("tablelift_up"),
             halted: gauge("tablelift_halted"),
             consistent: gauge("tablelift_consistent"),
+            rereads_open: gauge("tablelift_rereads_open"),
             slot_retained_bytes: gauge("tablelift_slot_retained_bytes"),
             slot_safe_bytes: gauge("tablelift_slot_safe_bytes"),
             lag_now_seconds: gauge("tablelift_lag_now_seconds"),

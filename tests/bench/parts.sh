@@ -108,3 +108,27 @@ part_kafka() { # the backlog into topics, and through them to the target
   free_slot ours
   peers_kafka "$(median "${captured[@]}")" "$(median "${through[@]}")"
 }
+
+FIRST="create table first (id bigint not null, bid int not null, balance bigint not null, filler text not null)"
+FIRST_SUM="select count(*), sum(balance), sum(hashtextextended(filler, id)) from first"
+part_copy() { # a first copy of five million rows, beside psql's COPY from one to the other
+  local rows=5000000 round keyed=() after=() mine=() started
+  say "first copy: $rows rows"
+  src -c "$FIRST" -c "insert into first select g, g % 100, g * 7, rpad(md5(g::text), 84, 'x') from generate_series(1, $rows) g" \
+    -c "alter table first add primary key (id)" -c "vacuum analyze first"
+  for round in $(seq "$RUNS"); do
+    fresh_first keyed; started=$(now); pipe_first; keyed+=("$(rate $rows "$(since "$started")")")
+    fresh_first; started=$(now); pipe_first; key_first; after+=("$(rate $rows "$(since "$started")")")
+    fresh_first keyed; forget_slot; connector bench-copy bench_copy 'kind = "local"' $'[[table]]\nsource = "public.first"'
+    sed -i '/^slot = /d; /^publication = /d' "$dir/bench-copy.toml"
+    ours run bench-copy --endpos current; must_equal "$FIRST_SUM"; mine+=("$(rate $rows "$took")")
+  done
+  forget_slot
+  note "first copy, key present" "psql COPY | psql COPY, binary" "$(spread "${keyed[@]}")" rows/s "5 M rows of about 130 bytes"
+  note "first copy, key built after" "psql COPY | psql COPY, binary" "$(spread "${after[@]}")" rows/s ""
+  note "first copy, key present" "tablelift, local log" "$(spread "${mine[@]}")" rows/s "$(ratio mine keyed) (of the key built after: $(ratio mine after)); two workers, from start to stop, changes followed; peak RSS $peak MiB; checksums equal"
+}
+fresh_first() { tgt -c "set client_min_messages = error; drop table if exists first" -c "$FIRST"; [ "${1:-}" != keyed ] || key_first; calm; }
+key_first() { tgt -c "alter table first add primary key (id)"; }
+pipe_first() { src -c "copy first to stdout (format binary)" | tgt -c "copy first from stdin (format binary)"; }
+forget_slot() { free_slot tablelift_bench_copy; src -c "set client_min_messages = error; drop publication if exists tablelift_bench_copy"; }

@@ -1,7 +1,7 @@
 //! What the catalogs say, against real servers.
 
 use crate::support::World;
-use tablelift::catalog::{LeftOut, Scratch, expression_facts, relations, rule_facts, source_shapes, target_shapes};
+use tablelift::catalog::{LeftOut, Scratch, expression_facts, relations, rule_facts, run_in, source_shapes, target_shapes};
 use tablelift::change::{ReplicaIdentity, TableName};
 use tablelift::mapping::Rule;
 
@@ -230,8 +230,8 @@ async fn assignments_and_tables_to_be_made_are_tried_and_undone() {
     let refused = scratch.takes(&public("t"), "at", "v").await.unwrap().unwrap_err();
     assert_eq!((refused.code.as_str(), refused.hint.is_some()), ("42804", true));
     assert_eq!(scratch.prepares("insert into t (id) select unnest($1::int[])").await.unwrap(), Ok(()));
-    assert_eq!(scratch.run("create table made (a int)").await.unwrap(), Ok(()));
-    assert_eq!(scratch.run("create table made (a int)").await.unwrap().unwrap_err().code, "42P07");
+    assert_eq!(run_in(scratch.transaction(), "create table made (a int)").await.unwrap(), Ok(()));
+    assert_eq!(run_in(scratch.transaction(), "create table made (a int)").await.unwrap().unwrap_err().code, "42P07");
     assert_eq!(scratch.prepares("insert into made values ($1)").await.unwrap(), Ok(()));
     assert!(target_shapes(scratch.transaction(), &[public("made")]).await.unwrap().contains_key(&public("made")));
     scratch.close().await.unwrap();

@@ -6,6 +6,7 @@ mod begin;
 mod pipe;
 mod reread;
 mod source;
+mod sweep;
 mod target;
 mod whole;
 mod work;
@@ -36,8 +37,15 @@ pub(super) trait Sinks: Send + Sync {
 
 /// Where chunks go.
 pub(super) trait Sink: Send {
-    /// Waits, before the turn, for whoever holds the table up: in it the stream would wait too.
-    fn ready(&mut self, number: usize) -> impl Future<Output = Result<(), PipelineError>> + Send;
+    /// Waits until what was brought has got on, so that the stream does not queue behind it.
+    fn ready(&mut self) -> impl Future<Output = Result<(), PipelineError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Waits, before the turn, for whoever has locked the table: in it the stream would wait too.
+    fn unlocked(&mut self, _number: usize) -> impl Future<Output = Result<(), PipelineError>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Brings a chunk's rows, in its turn. Local: they are durable, and so is the progress. Kafka: they stand in the log's order.
     fn bring(

@@ -2,11 +2,15 @@
 
 use crate::pipeline::PipelineError;
 use bytes::{Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use std::time::Duration;
 use tokio_postgres::Client;
 
 /// COPY data handed on at once, in bytes.
 const CHUNK: usize = 128 * 1024;
+
+/// `go_on` is asked at least so often.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What went through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +35,18 @@ pub async fn pipe(
     let sink = target.copy_in::<_, Bytes>(copy_in).await.map_err(&at_target)?;
     tokio::pin!(rows, sink);
     let (mut chunk, mut messages, mut bytes) = (BytesMut::with_capacity(CHUNK * 2), 0_u64, 0_u64);
-    while let Some(row) = rows.next().await {
+    loop {
+        // mostly there is one, and no clock is to be asked
+        let next = match rows.next().now_or_never() {
+            Some(next) => Ok(next),
+            None => tokio::time::timeout(SILENCE, rows.next()).await,
+        };
+        let row = match next {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            Err(_) if !go_on(messages) => return Ok(None),
+            Err(_) => continue,
+        };
         chunk.extend_from_slice(&row.map_err(&at_source)?);
         messages += 1;
         if chunk.len() >= CHUNK {

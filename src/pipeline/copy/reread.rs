@@ -3,12 +3,13 @@
 use super::source::ChunkSource;
 use super::worker::{Copying, halt};
 use super::{ChunkError, Sink, Sinks};
-use crate::change::{EndLsn, TableName};
+use crate::change::TableName;
 use crate::fate::Fate;
 use crate::pipeline::PipelineError;
 use crate::pipeline::holdup;
 use crate::pipeline::turn::ChunkTurn;
 use crate::source;
+use crate::store::copy_range;
 use crate::store::reread::{self, Reread};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -82,6 +83,10 @@ impl<S: Sinks> Rereader<S> {
         let asked = self.copying.window.asked();
         let copying = Arc::clone(&self.copying);
         let name = &copying.connector.name;
+        let unfinished = copying.work.unfinished(false);
+        let (_, sink) = self.sessions().await?;
+        let orders = copy_range::orders(sink.client(), name).await?;
+        copying.obey(&orders, &unfinished);
         let answered: Vec<i64> = self.answered.iter().copied().collect();
         let (_, sink) = self.sessions().await?;
         let open = reread::oldest(sink.client(), name, &answered, LOOK).await?;
@@ -126,9 +131,8 @@ impl<S: Sinks> Rereader<S> {
         let keys = rereads.iter().map(|reread| &reread.key).collect();
         let rereads = Rereads { number, target, keys, ids: rereads.iter().map(|reread| reread.id).collect() };
         let refused = match self.read(&rereads).await {
-            Ok(until) => {
+            Ok(()) => {
                 self.answered.extend(&rereads.ids);
-                self.copying.window.reaches(until);
                 self.unseen = None;
                 return Ok(false);
             }
@@ -173,7 +177,7 @@ impl<S: Sinks> Rereader<S> {
         halt(&self.copying, target, &error).await;
     }
 
-    async fn read(&mut self, rereads: &Rereads<'_>) -> Result<EndLsn, ChunkError> {
+    async fn read(&mut self, rereads: &Rereads<'_>) -> Result<(), ChunkError> {
         let copying = Arc::clone(&self.copying);
         let table = &copying.tables[rereads.number];
         let (source, sink) = self.sessions().await?;
@@ -183,7 +187,7 @@ impl<S: Sinks> Rereader<S> {
             let turn = copying.turns.chunk().await;
             turn.barrier(&source.barrier().await?);
         }
-        sink.ready(rereads.number).await?;
+        sink.unlocked(rereads.number).await?;
         source.lock_table(&table.source).await?;
         let turn = copying.turns.chunk().await;
         let until = match source.snapshot(&turn).await {
@@ -194,10 +198,10 @@ impl<S: Sinks> Rereader<S> {
             until => until?,
         };
         sink.reread(rereads, source, until).await?;
+        copying.window.rereads(rereads.number, rereads.keys.iter().copied(), until);
         drop::<ChunkTurn>(turn);
         source.end().await?;
-        sink.settle().await?;
-        Ok(until)
+        Ok(sink.settle().await?)
     }
 
     async fn sessions(&mut self) -> Result<(&ChunkSource, &mut S::Sink), PipelineError> {

@@ -118,7 +118,12 @@ impl ChunkTarget {
         let copy_in = plan.copy_in(&staging, form);
         let begun = Instant::now();
         let least = task.units == 1;
-        let go_on = |_| least || !turn.is_waited_for() || begun.elapsed() < PATIENCE;
+        let mut last = 0;
+        let go_on = |rows| {
+            // one block may take its time, but not stand still
+            let moves = least && std::mem::replace(&mut last, rows) != rows;
+            moves || !turn.is_waited_for() || begun.elapsed() < PATIENCE
+        };
         let piped = pipe((&source.client, &copy_out), (&self.client, &copy_in), failed, refused, go_on).await?;
         let mut piped = piped.ok_or(ChunkError::TooLong)?;
         if form == CopyForm::Staging {
@@ -130,7 +135,7 @@ impl ChunkTarget {
 }
 
 impl Sink for ChunkTarget {
-    async fn ready(&mut self, number: usize) -> Result<(), PipelineError> {
+    async fn unlocked(&mut self, number: usize) -> Result<(), PipelineError> {
         let busy = Arc::clone(&self.busy);
         let _busy = busy.begin();
         let plan = &self.plans[number];

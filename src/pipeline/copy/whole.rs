@@ -11,7 +11,7 @@ use crate::pg::Endpoint;
 use crate::pg::quote;
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{self, Busy, Side};
-use crate::pipeline::{PipelineError, Tasks, session};
+use crate::pipeline::{PipelineError, Tasks, after_load, session};
 use crate::source::{Connection, CreatedSlot, SlotKind, SlotName, SnapshotUse};
 use crate::store::table_state;
 use crate::telemetry::Meter;
@@ -63,6 +63,7 @@ impl Copier {
                 Ok(rows) => {
                     self.board.resumed(&plan.target);
                     tracing::info!(table = %plan.target, rows, "copied");
+                    after_load::at_copy_end(&self.connector, &self.board, &plan.target).await;
                     return None;
                 }
                 Err(error) => error,

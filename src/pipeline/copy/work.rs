@@ -1,8 +1,9 @@
 //! What is still to be copied, shared by the workers. Derived from the recorded ranges; nothing here outlives a life.
 
 use crate::change::TableName;
-use crate::chunk::{Chunk, Pace, Range};
+use crate::chunk::{Chunk, Pace, Part, Range};
 use crate::store::copy_range::CopyRange;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -75,12 +76,12 @@ pub struct Task {
 }
 
 impl Work {
-    /// `tables`: the numbers of the plans, with their targets. `ranges`: all that are recorded.
-    pub fn new(tables: impl IntoIterator<Item = (usize, TableName)>, ranges: &[CopyRange]) -> Self {
-        let work = tables.into_iter().map(|(number, target)| {
+    /// `tables`: the numbers of the plans, with their targets, and whether their rows are there already. `ranges`: all that are recorded.
+    pub fn new(tables: impl IntoIterator<Item = (usize, TableName, bool)>, ranges: &[CopyRange]) -> Self {
+        let work = tables.into_iter().map(|(number, target, repeats)| {
             let mine = ranges.iter().filter(|range| range.target == target);
             let ranges: Vec<RangeWork> = mine.map(RangeWork::of).collect();
-            TableWork::new(number, target, ranges)
+            TableWork::new(number, target, ranges, repeats)
         });
         Self(Mutex::new(work.collect()))
     }
@@ -89,14 +90,15 @@ impl Work {
         self.0.lock().expect("nothing panics while it holds the lock")
     }
 
+    /// Tables that are not finished; `idle`: and that nobody finishes just now.
+    pub fn unfinished(&self, idle: bool) -> BTreeSet<usize> {
+        let tables = self.tables();
+        tables.iter().filter(|table| !(table.done || idle && table.taken)).map(|table| table.number).collect()
+    }
+
     /// No table is left.
     pub fn is_done(&self) -> bool {
         self.tables().iter().all(|table| table.done)
-    }
-
-    /// Whether rows of a table are still to be read.
-    pub fn is_open(&self, number: usize) -> bool {
-        self.tables().iter().any(|table| table.number == number && table.ranges.iter().any(|range| !range.done))
     }
 
     /// Whether rows of another table are still to be read.
@@ -137,14 +139,13 @@ impl Work {
         wait.map_or(Next::Nothing, |wait| Next::Wait(wait.max(LOOK_AGAIN)))
     }
 
-    /// A chunk's rows stand where they belong in the order of things. Gives whether the table has no others left.
-    pub fn entered(&self, task: &Task, chunk: &Chunk) -> bool {
+    /// A chunk's rows stand where they belong in the order of things.
+    pub fn entered(&self, task: &Task, chunk: &Chunk) {
         let table = &mut self.tables()[task.table];
         if let Some(range) = table.ranges.iter_mut().find(|range| range.nth == task.nth) {
             range.range = range.range.behind(chunk);
             range.done = chunk.last;
         }
-        table.ranges.iter().all(|range| range.done)
     }
 
     /// A chunk that entered is durable, and recorded.
@@ -191,6 +192,21 @@ impl Work {
     /// The file is another one.
     pub fn rewritten(&self, task: &Task) {
         self.with(task, |table| table.void = true);
+    }
+
+    /// Its ranges are to be planned anew.
+    pub fn void(&self, number: usize) {
+        self.of(number, |table| (table.void, table.not_before) = (true, None));
+    }
+
+    /// Whether a table's ranges are of all these parts.
+    pub fn covers(&self, number: usize, parts: &[Part]) -> bool {
+        let tables = self.tables();
+        let Some(table) = tables.iter().find(|table| table.number == number) else { return true };
+        let covered = |part: &Part| {
+            table.ranges.iter().any(|range| matches!(range.range, Range::Blocks { relation, .. } if relation == part.relation))
+        };
+        parts.iter().all(covered)
     }
 
     /// A plan that was taken is made, and recorded; or not, and is tried again after a while.
@@ -242,7 +258,7 @@ impl RangeWork {
 }
 
 impl TableWork {
-    fn new(number: usize, target: TableName, ranges: Vec<RangeWork>) -> Self {
+    fn new(number: usize, target: TableName, ranges: Vec<RangeWork>, repeats: bool) -> Self {
         Self {
             number,
             target,
@@ -252,10 +268,82 @@ impl TableWork {
             void: false,
             taken: false,
             done: false,
-            merge: 0,
+            merge: if repeats { u32::MAX } else { 0 },
             merged: 0,
             refused: None,
             halted: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(ranges: usize) -> Work {
+        let target = TableName::new("public", "t");
+        let range = |nth| CopyRange {
+            target: target.clone(),
+            nth,
+            range: Range::Blocks { relation: 1, file: 2, next: 0, end: Some(10) },
+            done: false,
+            rows: 0,
+            bytes: 0,
+        };
+        let ranges: Vec<CopyRange> = (1..).take(ranges).map(range).collect();
+        Work::new([(0, target, false)], &ranges)
+    }
+
+    fn task(work: &Work) -> Task {
+        match work.next() {
+            Next::Chunk(task) => task,
+            other => panic!("no chunk, but {other:?}"),
+        }
+    }
+
+    const WHOLE: Chunk = Chunk { from: 0, until: 10, last: true };
+
+    #[test]
+    fn a_table_is_finished_once_all_is_settled() {
+        let work = work(2);
+        let (one, other) = (task(&work), task(&work));
+        assert!(one.nth != other.nth && matches!(work.next(), Next::Wait(_)));
+        for task in [&one, &other] {
+            work.entered(task, &WHOLE);
+        }
+        work.settled(&one, &WHOLE, Duration::ZERO, Duration::ZERO);
+        assert!(matches!(work.next(), Next::Wait(_)), "the other's rows are not durable yet");
+        work.settled(&other, &WHOLE, Duration::ZERO, Duration::ZERO);
+        assert!(matches!(work.next(), Next::Finish(0)) && matches!(work.next(), Next::Wait(_)));
+        work.finished(0, true);
+        assert!(matches!(work.next(), Next::Nothing) && work.is_done());
+    }
+
+    #[test]
+    fn a_rewritten_table_is_planned_anew_when_nobody_reads_it() {
+        let work = work(2);
+        let (one, other) = (task(&work), task(&work));
+        work.rewritten(&one);
+        assert!(matches!(work.next(), Next::Wait(_)));
+        work.later(&other, Duration::ZERO, false);
+        assert!(matches!(work.next(), Next::Plan(0)));
+        work.planned(0, Ok(vec![one.range]));
+        assert_eq!(task(&work).nth, 1);
+    }
+
+    #[test]
+    fn rows_that_are_there_are_merged_for_a_while() {
+        let work = work(1);
+        let mut merged = 0;
+        for _ in 0..20 {
+            let task = task(&work);
+            if task.merge {
+                merged += 1;
+                work.settled(&task, &WHOLE, Duration::ZERO, Duration::ZERO);
+            } else {
+                work.merge(&task);
+            }
+        }
+        assert_eq!(merged, 15, "1, 2, 4 and 8 chunks behind each that met some");
     }
 }

@@ -1,14 +1,15 @@
 //! One worker: a session on each side, chunk after chunk.
 
 use super::source::ChunkSource;
+use super::sweep;
 use super::work::{Next, Task, Work};
 use super::{ChunkError, Reading, Sink, Sinks};
-use crate::apply;
 use crate::catalog;
 use crate::change::TableName;
 use crate::chunk::Allowance;
 use crate::config::Connector;
 use crate::fate::Fate;
+use crate::mapping::TablePlan;
 use crate::pg::quote;
 use crate::pipeline::PipelineError;
 use crate::pipeline::board::Board;
@@ -21,8 +22,11 @@ use crate::store::table_state::{self, Halted};
 use crate::target::TargetError;
 use crate::telemetry::Meter;
 use futures_util::future::join_all;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// How long a chunk should take: when nobody waits, and when changes flow.
 const AIM: Duration = Duration::from_secs(1);
@@ -45,20 +49,28 @@ pub struct Copying {
     pub epoch: i64,
     pub work: Work,
     pub turns: Turns,
-    pub open: apply::Copying,
     pub window: Window,
+    pub plans: Arc<Vec<TablePlan>>,
     pub meter: Arc<Meter>,
     pub board: Arc<Board>,
     pub limits: Limits,
     /// By the numbers of the work.
     pub tables: Vec<CopyTable>,
+    /// A person wants no chunk to begin.
+    pub paused: AtomicBool,
+    /// A person wants other tables to be copied than those of this life.
+    pub changed: Notify,
 }
 
 /// A table that is copied.
 pub struct CopyTable {
     pub source: TableName,
-    /// More than one only through Kafka, where a topic serves them all. The first one's record has the ranges.
+    /// More than one only through Kafka, where a topic serves them all.
     pub targets: Vec<TableName>,
+    /// Those that are being copied. The first one's record has the ranges.
+    pub copying: Vec<TableName>,
+    /// They were copied before: what the source does not have is removed.
+    pub repeats: bool,
     /// Where their rows are counted.
     pub meters: Vec<usize>,
 }
@@ -77,9 +89,11 @@ impl Limits {
         Self { begun: Instant::now(), allowances: Mutex::new(allowances) }
     }
 
-    fn spent(&self, amounts: [u64; 2]) {
+    /// Gives how long that much takes at the least.
+    fn spent(&self, amounts: [u64; 2]) -> Duration {
         let mut allowances = self.allowances.lock().expect("nothing panics while it holds the lock");
-        allowances.iter_mut().zip(amounts).for_each(|(allowance, amount)| allowance.spend(amount, self.begun.elapsed()));
+        let spent = allowances.iter_mut().zip(amounts).map(|(allowance, amount)| allowance.spend(amount, self.begun.elapsed()));
+        spent.max().unwrap_or_default()
     }
 
     fn wait(&self) -> Duration {
@@ -144,7 +158,7 @@ impl<S: Sinks> Worker<S> {
 
     /// One chunk. What only concerns its table is dealt with here.
     async fn chunk(&mut self, task: Task) -> Result<(), PipelineError> {
-        self.allowed().await;
+        self.allowed(&task.target).await;
         let error = match self.try_chunk(&task).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
@@ -192,18 +206,17 @@ impl<S: Sinks> Worker<S> {
     async fn try_chunk(&mut self, task: &Task) -> Result<(), ChunkError> {
         let copying = Arc::clone(&self.copying);
         let (source, sink) = self.sessions().await?;
+        sink.ready().await?;
         let busy = Arc::clone(&source.busy);
         let busy = busy.begin();
-        sink.ready(task.number).await?;
+        sink.unlocked(task.number).await?;
         let (reading, turn) = see(&copying.turns, source, task).await?;
         let begun = Instant::now();
         let piped = sink.bring(task, source, &reading, &turn).await?;
-        copying.window.reaches(reading.until);
         let time = begun.elapsed();
         let aim = if turn.is_waited_for() { AIM_IN_TRAFFIC } else { AIM };
-        if copying.work.entered(task, &reading.chunk) {
-            copying.open.ends(task.number);
-        }
+        copying.work.entered(task, &reading.chunk);
+        copying.window.enters(task.number, reading.until);
         drop((turn, busy));
         source.end().await?;
         sink.settle().await?;
@@ -212,18 +225,31 @@ impl<S: Sinks> Worker<S> {
             table_state::lift(sink.client(), &copying.connector.name, &task.target).await.map_err(PipelineError::from)?;
             copying.board.resumed(&task.target);
         }
+        // no more at once than the limits allow in that time
+        let time = copying.limits.spent([piped.rows, piped.bytes]).max(time);
         copying.work.settled(task, &reading.chunk, time, aim);
         copying.tables[task.number].meters.iter().for_each(|&meter| copying.meter.copied(meter, piped.rows));
-        copying.limits.spent([piped.rows, piped.bytes]);
         Ok(())
     }
 
     /// Waits for whatever the copy is to give way to.
-    async fn allowed(&self) {
+    async fn allowed(&self, target: &TableName) {
         let copying = &self.copying;
         let limit = copying.connector.copy.pause_when_lag_over;
-        while copying.meter.lag_now() > limit {
+        let begun = Instant::now();
+        loop {
+            let what = match (copying.paused.load(Relaxed), copying.meter.lag_now() > limit) {
+                (true, _) => "`tablelift copy resume`: somebody has paused the copies",
+                (false, true) => "the stream, which is later than `pause_when_lag_over`",
+                (false, false) => break,
+            };
+            if begun.elapsed() > AIM {
+                copying.board.waits(&target.to_string(), Some(what.to_owned()));
+            }
             tokio::time::sleep(MOMENT).await;
+        }
+        if begun.elapsed() > AIM {
+            copying.board.waits(&target.to_string(), None);
         }
         let wait = copying.limits.wait();
         if !wait.is_zero() {
@@ -264,8 +290,8 @@ impl<S: Sinks> Worker<S> {
             }
             let parts = catalog::parts(&source.client, std::slice::from_ref(&name)).await?;
             let ranges = crate::chunk::plan(parts.get(&name).map_or(&[][..], Vec::as_slice));
-            let target = copying.tables[number].targets[0].clone();
-            tracing::info!(table = %target, "the source rewrote the table: its rows are read again");
+            let target = copying.tables[number].copying[0].clone();
+            tracing::info!(table = %target, "its files in the source are others than they were: its rows are read again");
             copy_range::plan(sink.client(), &copying.connector.name, &target, &ranges).await?;
             Ok::<_, PipelineError>(Some(ranges))
         };
@@ -277,7 +303,7 @@ impl<S: Sinks> Worker<S> {
             }
             Ok(None) => {
                 let gone = || PipelineError::Belief { what: "the source table is gone".to_owned(), hint: String::new() };
-                for target in &copying.tables[number].targets {
+                for target in &copying.tables[number].copying {
                     halt(&copying, target, &gone()).await;
                 }
                 copying.work.planned(number, Err(HALT_PAUSE));
@@ -295,9 +321,18 @@ impl<S: Sinks> Worker<S> {
         let copying = Arc::clone(&self.copying);
         let finished = async {
             let (source, sink) = self.sessions().await?;
+            let name = &copying.tables[number].source;
+            let parts = catalog::parts(&source.client, std::slice::from_ref(name)).await?;
+            if !copying.work.covers(number, parts.get(name).map_or(&[][..], Vec::as_slice)) {
+                // a partition came meanwhile, with rows that no change has brought
+                return Ok(false);
+            }
             let window = source::emit_mark(&source.client).await?;
             let client = sink.client();
-            for target in &copying.tables[number].targets {
+            if copying.tables[number].repeats {
+                sweep::sweep(&copying, number, source, client).await?;
+            }
+            for target in &copying.tables[number].copying {
                 if !copy_range::complete(client, &copying.connector.name, copying.epoch, target, window).await? {
                     return Err(TargetError::Fenced.into());
                 }
@@ -306,12 +341,16 @@ impl<S: Sinks> Worker<S> {
                 copying.board.resumed(target);
                 tracing::info!(table = %target, "copied");
             }
+            copying.window.completes(number, window);
             sink.finished(number);
-            Ok::<_, PipelineError>(())
+            Ok::<_, PipelineError>(true)
         };
         let finished = finished.await;
-        copying.work.finished(number, finished.is_ok());
-        finished?;
+        copying.work.finished(number, matches!(finished, Ok(true)));
+        if !finished? {
+            copying.work.void(number);
+            return Ok(());
+        }
         if copying.work.is_done() {
             copying.window.copied();
         }
@@ -319,6 +358,19 @@ impl<S: Sinks> Worker<S> {
         let (source, _) = self.sessions().await?;
         source::emit_mark(&source.client).await?;
         Ok(())
+    }
+}
+
+impl Copying {
+    /// What a person wants. `unfinished`: the tables that were not finished before that was read.
+    pub fn obey(&self, orders: &copy_range::Orders, unfinished: &BTreeSet<usize>) {
+        self.paused.store(orders.paused, Relaxed);
+        let wanted = |number: usize| self.tables[number].targets.iter().any(|target| orders.copying.contains(target));
+        let more = (0..self.tables.len()).any(|number| wanted(number) && !unfinished.contains(&number));
+        let less = self.work.unfinished(true).into_iter().any(|number| unfinished.contains(&number) && !wanted(number));
+        if more || less {
+            self.changed.notify_one();
+        }
     }
 }
 

@@ -78,7 +78,6 @@ impl TableReader {
                         work.sent.push(message.timestamp * 1000);
                     }
                     let base = match event.base {
-                        Some("partial") => Base::Partial,
                         Some(_) => Base::Mixed,
                         // a row that is read again mostly is there
                         None if !event.requests.is_empty() => Base::Mixed,

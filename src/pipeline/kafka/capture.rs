@@ -311,6 +311,7 @@ impl CaptureLife {
                 }
                 Some(copied) = in_chunks.recv() => match copied {
                     Copied::Chunk(ends) => half.ledger.reaches(&ends),
+                    Copied::Other => return Ok(End::Again),
                     Copied::Table(table) => {
                         half.ledger.copied_in_chunks(table);
                         half.ledger.flush().await?;
@@ -392,7 +393,6 @@ impl CaptureLife {
             board: Arc::clone(&self.board),
             incarnation: *incarnation,
             misfits: Misfits::of(self.unfit.keys().cloned()),
-            copying: copies.open.clone(),
             window: copies.window.clone(),
             at: Standing::default(),
         })

@@ -13,7 +13,7 @@ use crate::pipeline::copy::{ChunkError, ChunkSource, Piped, Reading, Rereads, Si
 use crate::pipeline::turn::ChunkTurn;
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::store::copy_range::{self, CopyRange};
-use crate::store::reread;
+use crate::store::{checkpoint, reread};
 use crate::target::TargetError;
 use crate::telemetry;
 use futures_util::StreamExt;
@@ -26,6 +26,11 @@ use tokio_postgres::Client;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Rows between two looks at whether the stream waits, and at what is acknowledged.
 const GROUP: u64 = 5000;
+/// So many events of a worker may be before apply when its next chunk begins: changes of the stream queue behind them.
+const MOST_AHEAD: i64 = 20_000;
+/// An apply that has not moved for so long does not run.
+const STANDS_STILL: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What capture is told.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub enum Copied {
     Chunk(Ends),
     /// All rows of the table with this number are in the log.
     Table(usize),
+    /// A person wants other tables to be copied.
+    Other,
 }
 
 /// Opens the log's end of the copy.
@@ -48,6 +55,8 @@ pub struct Topics {
     pub producer: Producer,
     pub database: String,
     pub copied: mpsc::UnboundedSender<Copied>,
+    /// Specs whose tables are copied once more.
+    pub repeats: Vec<bool>,
 }
 
 impl Sinks for Topics {
@@ -68,9 +77,11 @@ impl Sinks for Topics {
             plans: Arc::clone(&self.plans),
             encoders,
             acks: self.producer.acks(),
+            ends: Ends::default(),
             producer: self.producer.clone(),
             frame: Frame::default(),
             copied: self.copied.clone(),
+            repeats: self.repeats.clone(),
             moved: None,
             _tasks: tasks,
         })
@@ -89,8 +100,11 @@ pub struct TopicSink {
     encoders: Vec<Encoder>,
     producer: Producer,
     acks: Acks<()>,
+    /// How far our events reach.
+    ends: Ends,
     frame: Frame,
     copied: mpsc::UnboundedSender<Copied>,
+    repeats: Vec<bool>,
     /// To be recorded once the rows are acknowledged.
     moved: Option<CopyRange>,
     _tasks: Tasks,
@@ -135,7 +149,9 @@ impl TopicSink {
         let lines = source.client.copy_out(&sql).await.map_err(at_source)?;
         tokio::pin!(lines);
         let id = format!("{:012}-{:06}-{}", self.capture_epoch, task.nth, reading.chunk.from);
-        let origin = Origin::Copy { attempt: &id, lsn: reading.until.0, read_at: telemetry::now() };
+        // rows that are copied once more mostly are there
+        let base = self.repeats.get(task.number).is_some_and(|repeats| *repeats).then_some("mixed");
+        let origin = Origin::Copy { attempt: &id, lsn: reading.until.0, read_at: telemetry::now(), base };
         let (mut piped, mut text, begun) = (Piped::default(), Vec::new(), Instant::now());
         let mut change = read(&table);
         let mut group = self.acks.open();
@@ -164,13 +180,33 @@ impl TopicSink {
         while !self.acks.is_empty() {
             ends.raise_all(&self.acks.front().await?.1);
         }
+        self.ends.raise_all(&ends);
         self.copied.send(Copied::Chunk(ends)).ok();
         Ok(())
+    }
+
+    /// How many events of ours apply has still before it, about.
+    async fn ahead(&self) -> Result<i64, PipelineError> {
+        let applied = checkpoint::read(&self.client, &self.connector).await?;
+        let ahead = self.ends.iter().map(|(topic, partition, end)| {
+            let of = |found: &&checkpoint::Checkpoint| found.topic == topic && found.partition == partition;
+            end - applied.iter().find(of).and_then(|found| found.log_offset).unwrap_or(0).min(end)
+        });
+        Ok(ahead.sum())
     }
 }
 
 impl Sink for TopicSink {
-    async fn ready(&mut self, _number: usize) -> Result<(), PipelineError> {
+    /// Nobody waits for an apply that does not run.
+    async fn ready(&mut self) -> Result<(), PipelineError> {
+        let (mut least, mut moved) = (self.ahead().await?, Instant::now());
+        while least > MOST_AHEAD && moved.elapsed() < STANDS_STILL {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let ahead = self.ahead().await?;
+            if ahead < least {
+                (least, moved) = (ahead, Instant::now());
+            }
+        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::log::kafka::{Consumer, ControlTail, Tail};
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{Busy, Side};
 use crate::pipeline::run::{End, Lives, given_up, stopped};
-use crate::pipeline::{PipelineError, Tasks, session, structure};
+use crate::pipeline::{PipelineError, Tasks, after_load, session, structure};
 use crate::store::{self, checkpoint, table_state};
 use crate::target::{Session, origin};
 use crate::telemetry::Meter;
@@ -92,6 +92,7 @@ impl ApplyLife {
             busy,
             streaming: None,
         };
+        tasks.start(after_load::keep(Arc::clone(&connector), Arc::clone(&self.board), Vec::new()));
         let changed = watch_tables(kafka, name, seen);
         tokio::pin!(changed);
         let known = half.broken.iter().cloned().collect();

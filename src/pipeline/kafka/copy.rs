@@ -104,7 +104,7 @@ impl TopicCopier {
             before: Before::Absent,
             after: None,
         };
-        let origin = Origin::Copy { attempt: id, lsn, read_at: telemetry::now() };
+        let origin = Origin::Copy { attempt: id, lsn, read_at: telemetry::now(), base: None };
         let about = About { epoch: self.epoch, now: telemetry::now(), origin };
         let plans: Vec<usize> = (0..self.plans.len()).filter(|&at| self.plans[at].source == spec.shape.name).collect();
         let mut ends = Ends::default();

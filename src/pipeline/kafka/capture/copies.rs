@@ -1,9 +1,8 @@
 //! The copies in chunks of a capture's life: what of them is recorded, and their workers.
 
 use super::{CaptureLife, Half};
-use crate::apply;
 use crate::catalog;
-use crate::change::EndLsn;
+use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
 use crate::event::{Encoder, Frame};
 use crate::log::kafka::Producer;
@@ -13,13 +12,14 @@ use crate::pipeline::kafka::chunk::{Copied, Topics};
 use crate::pipeline::kafka::record::SlotRecord;
 use crate::pipeline::kafka::specs::TableSpec;
 use crate::pipeline::turn::Turns;
-use crate::pipeline::window::Window;
+use crate::pipeline::window::{Marks, Window};
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::store::table_state::TableState;
 use crate::store::{checkpoint, copy_range, table_state};
 use crate::telemetry;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::{Notify, mpsc};
 use tokio_postgres::Client;
 
 /// Copies that are under way, by the numbers of the specs.
@@ -28,7 +28,8 @@ pub struct Copies {
     tables: Vec<CopyTable>,
     /// The target's, which tells whether we are still the ones who copy.
     epoch: i64,
-    pub open: apply::Copying,
+    /// A person has paused them.
+    paused: bool,
     pub window: Window,
 }
 
@@ -50,14 +51,15 @@ pub async fn take_up(
     // whoever copied before us can record nothing any more
     let epoch = checkpoint::take(&target, name, checkpoint::LOCAL, 0).await?.epoch;
     let states = table_state::read(&target, name).await?;
-    let tables: Vec<CopyTable> = specs.iter().map(|spec| copy_table(spec, plans)).collect();
+    let mut tables: Vec<CopyTable> = specs.iter().map(|spec| copy_table(spec, plans)).collect();
     let mut copying = Vec::new();
-    for (number, (spec, table)) in specs.iter().zip(&tables).enumerate() {
+    for (number, (spec, table)) in specs.iter().zip(&mut tables).enumerate() {
         let known = record.tables.entry(spec.shape.name.to_string()).or_default();
         let of_table = || states.iter().filter(|state| table.targets.contains(&state.target));
         let mine = plans.iter().filter(|plan| plan.source == spec.shape.name);
         let in_chunks = mine.clone().all(|plan| copy::in_chunks(plan, version)) && mine.count() == spec.rules.len();
-        if known.copied || table.targets.is_empty() || life.halted(&spec.shape.name).is_some() || !in_chunks {
+        let repeats = of_table().any(|state| state.copying && state.repeats);
+        if known.copied && !repeats || table.targets.is_empty() || life.halted(&spec.shape.name).is_some() || !in_chunks {
             continue;
         }
         if of_table().all(|state| state.copied) {
@@ -65,30 +67,41 @@ pub async fn take_up(
             known.copied = true;
             continue;
         }
-        if of_table().any(|state| !state.copying) {
+        if of_table().any(|state| !state.copying && !state.copied) {
             reset(life, spec, record.epoch, producer).await?;
             begin(life, source, &target, spec, table).await?;
         }
         let known = record.tables.entry(spec.shape.name.to_string()).or_default();
-        (known.copying, known.lacks_from) = (true, None);
-        copying.push((number, table.targets[0].clone()));
+        known.copying = true;
+        let fresh = of_table().any(|state| !state.copied && !state.copying);
+        let under_way = |target: &&TableName| fresh || of_table().any(|state| state.target == **target && state.copying);
+        table.copying = table.targets.iter().filter(under_way).cloned().collect();
+        table.repeats = repeats;
+        if let Some(first) = table.copying.first() {
+            copying.push((number, first.clone(), repeats));
+        }
     }
     let ranges = copy_range::read(&target, name).await?;
-    let until = window_of(&states);
+    let until = window_of(states.iter());
     let under_way = !copying.is_empty() || record.tables.values().any(|table| !table.copied);
     let work = Work::new(copying, &ranges);
-    let open = apply::Copying::new((0..specs.len()).map(|number| work.is_open(number)));
-    Ok(Copies { work, tables, epoch, open, window: Window::new(under_way, until) })
+    let marks = tables.iter().map(|table| {
+        let until = window_of(states.iter().filter(|state| table.targets.contains(&state.target)));
+        Marks::new(!table.copying.is_empty(), until)
+    });
+    let window = Window::new(under_way, until, marks.collect());
+    let paused = copy_range::orders(&target, name).await?.paused;
+    Ok(Copies { work, tables, epoch, window, paused })
 }
 
 fn copy_table(spec: &TableSpec, plans: &[TablePlan]) -> CopyTable {
     let mine = plans.iter().enumerate().filter(|(_, plan)| plan.source == spec.shape.name);
     let (meters, targets) = mine.map(|(number, plan)| (number, plan.target.clone())).unzip();
-    CopyTable { source: spec.shape.name.clone(), targets, meters }
+    CopyTable { source: spec.shape.name.clone(), targets, copying: Vec::new(), repeats: false, meters }
 }
 
-fn window_of(states: &[TableState]) -> EndLsn {
-    states.iter().filter_map(|state| state.window).max().unwrap_or_default()
+fn window_of<'s>(states: impl Iterator<Item = &'s TableState>) -> EndLsn {
+    states.filter_map(|state| state.window).max().unwrap_or_default()
 }
 
 /// What an earlier life brought of a copy that was never recorded is void; and rows that are not ours are found.
@@ -145,6 +158,7 @@ impl Copies {
             producer: half.producer.clone(),
             database: half.database.clone(),
             copied: sender,
+            repeats: self.tables.iter().map(|table| table.repeats).collect(),
         });
         let shared = Arc::new(Copying {
             connector: Arc::clone(connector),
@@ -152,12 +166,19 @@ impl Copies {
             epoch: self.epoch,
             work: self.work,
             turns,
-            open: self.open,
             window: self.window,
             meter: Arc::clone(&half.meter),
             board: Arc::clone(&half.board),
             limits: Limits::new(connector),
             tables: self.tables,
+            plans: Arc::clone(plans),
+            paused: AtomicBool::new(self.paused),
+            changed: Notify::new(),
+        });
+        let (copying, to) = (Arc::clone(&shared), sinks.copied.clone());
+        tasks.start(async move {
+            copying.changed.notified().await;
+            to.send(Copied::Other).ok();
         });
         tasks.start(Rereader::new(Arc::clone(&shared), Arc::clone(&sinks)).run());
         tasks.start(copy::all(shared, sinks));

@@ -2,7 +2,7 @@
 
 use super::again::Misfits;
 use super::ledger::{Counts, Ledger, News, Sealed};
-use crate::apply::Copying;
+use crate::apply::Base;
 use crate::change::{Before, Cell, Change, EndLsn, Feed, Op, Position, Row, Table, UnixMicros};
 use crate::event::{About, Encoder, Frame, Origin};
 use crate::log::LogError;
@@ -40,8 +40,6 @@ pub struct Half {
     pub board: Arc<Board>,
     pub incarnation: u32,
     pub misfits: Misfits,
-    /// Tables of which rows are still to be read.
-    pub copying: Copying,
     pub window: Window,
     pub at: Standing,
 }
@@ -165,10 +163,9 @@ impl Half {
     /// Sends one change's event, and its tombstone. The inner error halts the table.
     async fn emit(&mut self, table: usize, change: &Change) -> Result<Result<(), (String, String)>, PipelineError> {
         let (xid, committed_at) = self.at.open.unwrap_or_default();
-        let base = match self.window.is_closed_at(self.gates.end()) {
-            true => None,
-            false if self.copying.is(table) => Some("partial"),
-            false => Some("mixed"),
+        let base = match self.window.base(table, change.position) {
+            Base::Exact => None,
+            Base::Mixed => Some("mixed"),
         };
         let spec = &self.specs[table];
         let encoder = &self.encoders[table];

@@ -6,6 +6,7 @@ use crate::config::Connector;
 use crate::mapping::{self, TablePlan};
 use crate::pipeline::kafka::specs::TableSpec;
 use crate::pipeline::{PipelineError, structure};
+use crate::store::after_load;
 use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
@@ -21,7 +22,8 @@ pub async fn compile(
 ) -> Result<(Vec<TablePlan>, BTreeMap<TableName, Halted>), PipelineError> {
     let names: Vec<TableName> = specs.iter().flat_map(|spec| &spec.rules).map(|rule| rule.target.clone()).collect();
     let changed = structure::changed(None, target, connector).await?;
-    let shapes = catalog::target_shapes(&*target, &names).await?;
+    let mut shapes = catalog::target_shapes(&*target, &names).await?;
+    after_load::expect(&*target, &mut shapes).await.map_err(|source| PipelineError::Query { side: "target", source })?;
     let (mut plans, mut broken) = (Vec::new(), BTreeMap::new());
     for spec in specs {
         for rule in &spec.rules {

@@ -1,0 +1,217 @@
+//! One table to be made, whole: its columns, its key, what follows its load, and what does not come along.
+
+use super::column::{Column, columns};
+use super::{Given, Kind, Step, constraint, index, name};
+use crate::change::TableName;
+use crate::finding::Finding;
+use crate::mapping::{Facts, Ignore, Rule, SourceShape, source_key};
+use crate::pg::quote;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the target has to stand on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ground {
+    /// The target's schema is there.
+    pub schema_there: bool,
+    /// Source columns whose default the target refuses, each with the reason.
+    pub no_defaults: Vec<(usize, String)>,
+    /// Source columns whose collation it lacks, each with its name.
+    pub no_collations: Vec<(usize, String)>,
+}
+
+/// A table to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Design {
+    pub source: TableName,
+    pub target: TableName,
+    /// To be made first.
+    pub schema: bool,
+    pub columns: Vec<Column>,
+    pub key: Option<Step>,
+    /// What follows the load, in the order in which it can run.
+    pub after_load: Vec<Step>,
+    /// What does not come along.
+    pub left_out: Vec<Finding>,
+    /// Target columns by the source column that they take as it is.
+    pub plain: BTreeMap<String, String>,
+}
+
+impl Design {
+    /// CREATE SCHEMA, where it is missing, and CREATE TABLE.
+    pub fn create(&self) -> Vec<String> {
+        let schema = self.schema.then(|| format!("CREATE SCHEMA IF NOT EXISTS {}", quote::ident(&self.target.schema)));
+        schema.into_iter().chain([self.table()]).collect()
+    }
+
+    fn table(&self) -> String {
+        let last = self.columns.len().saturating_sub(1);
+        let mut lines = String::new();
+        for (at, column) in self.columns.iter().enumerate() {
+            let comma = if at < last { "," } else { "" };
+            // a comment ends with its line, whatever stands in a name
+            let lacks = column.lacks.as_ref().map(|name| name.replace(['\n', '\r'], " "));
+            let lacks = lacks.map(|name| format!("  -- the target has no type {name}")).unwrap_or_default();
+            lines.push_str(&format!("    {}{comma}{lacks}\n", column.sql()));
+        }
+        format!("CREATE TABLE {} (\n{lines})", quote::table(&self.target))
+    }
+
+    /// Takes a statement that the target refuses off the list, and what needs it.
+    pub fn without(&mut self, refused: &Step) {
+        let gone: Vec<Step> = self.after_load.iter().filter(|step| *step == refused || step.needs(refused)).cloned().collect();
+        self.after_load.retain(|step| !gone.contains(step));
+    }
+}
+
+/// Designs one table; its foreign keys come with [`super::foreign_keys`]. `taken`: names of relations in the target's schema.
+pub fn design(
+    rule: &Rule,
+    source: &SourceShape,
+    facts: &Facts,
+    given: &Given,
+    ground: &Ground,
+    taken: &mut BTreeSet<String>,
+) -> Design {
+    // a table without a usable key has its own finding when its rule is compiled
+    let key = source_key(rule, source).map(|(_, key)| key).unwrap_or_default();
+    let columns = columns(rule, source, facts, given, ground, &key);
+    taken.insert(rule.target.name.clone());
+    let mut plain = BTreeMap::new();
+    for column in columns.iter().filter(|column| column.lacks.is_none()) {
+        let from = column.from.and_then(|at| source.columns.get(at));
+        if let Some(from) = from.filter(|from| !plain.contains_key(&from.name) || from.name == column.name) {
+            plain.insert(from.name.clone(), column.name.clone());
+        }
+    }
+    let mut design = Design {
+        source: rule.source.clone(),
+        target: rule.target.clone(),
+        schema: !ground.schema_there,
+        key: key_step(&rule.target, source, given, &columns, &key, taken),
+        columns,
+        after_load: Vec::new(),
+        left_out: Vec::new(),
+        plain,
+    };
+    design.left_out.extend(notes(&design, source, given, ground));
+    design.left_out.extend(used_up(&design, rule, source, facts));
+    for found in &given.indexes {
+        index::add(&mut design, found, &key, taken);
+    }
+    constraint::add(&mut design, given);
+    design.after_load.push(Step::analyze(&rule.target));
+    design.after_load.sort_by_key(|step| step.kind.phase());
+    design
+}
+
+fn key_step(
+    target: &TableName,
+    source: &SourceShape,
+    given: &Given,
+    columns: &[Column],
+    key: &[String],
+    taken: &mut BTreeSet<String>,
+) -> Option<Step> {
+    let told = |name: &String| {
+        let at = source.columns.iter().position(|column| &column.name == name)?;
+        let tells = |column: &&Column| column.tells == Some(at);
+        columns.iter().find(|column| column.from == Some(at)).or_else(|| columns.iter().find(tells))
+    };
+    let found: Vec<&Column> = key.iter().map(told).collect::<Option<_>>()?;
+    if found.is_empty() {
+        return None;
+    }
+    let primary = given.indexes.iter().find(|index| index.primary && source.primary_key == key).map(|index| index.name.clone());
+    let name = name::free(taken, &primary.unwrap_or_else(|| format!("{}_pkey", target.name)));
+    let list: Vec<String> = found.iter().map(|column| quote::ident(&column.name)).collect();
+    let sql =
+        format!("ALTER TABLE {} ADD CONSTRAINT {} PRIMARY KEY ({})", quote::table(target), quote::ident(&name), list.join(", "));
+    let unique = Some(found.iter().map(|column| column.name.clone()).collect());
+    Some(Step { unique, ..Step::new(Kind::Key, &name, sql) })
+}
+
+/// What of the columns and of the table itself does not come along.
+fn notes(design: &Design, source: &SourceShape, given: &Given, ground: &Ground) -> Vec<Finding> {
+    let subject = design.target.to_string();
+    let mut notes = Vec::new();
+    if source.kind == 'p' {
+        let what = format!("`{}` is partitioned, and the target table is made as an ordinary one", source.name);
+        let hint =
+            "make it yourself before the first start where it is to be partitioned: a table that is there is left as it is";
+        notes.push(Finding::note("table.target_unpartitioned", &subject, what).hint(hint));
+    }
+    let made = |at: usize| design.columns.iter().find(move |column| column.from == Some(at));
+    let drawn: Vec<&Column> = (0..source.columns.len())
+        .filter(|&at| given.columns.get(at).is_some_and(|column| column.drawn))
+        .filter_map(made)
+        .collect();
+    notes.extend(sequences(design, &drawn));
+    for (at, why) in &ground.no_defaults {
+        if let Some(column) = made(*at).filter(|column| column.lacks.is_none()) {
+            let what = format!("the default of `{}` is left out, for the target refuses it: {why}", column.name);
+            notes.push(
+                Finding::note("table.target_default", &subject, what)
+                    .hint("rows of ours have all their values; give it one of yours"),
+            );
+        }
+    }
+    for (at, name) in &ground.no_collations {
+        if let Some(column) = made(*at).filter(|column| column.lacks.is_none()) {
+            let what = format!("the collation {name} of `{}` is left out, for the target has none of that name", column.name);
+            let hint = "CREATE COLLATION there before the first start; else it sorts as the database does";
+            notes.push(Finding::warning("table.target_collation", &subject, what).hint(hint));
+        }
+    }
+    for column in source.columns.iter().filter(|column| !design.columns.iter().any(|made| made.name == column.name)) {
+        if let Some(expression) = &column.generated {
+            let what = format!("`{}` is generated on the source, and not made", column.name);
+            let line = format!("[table.columns]\n{:?} = {expression:?}", column.name);
+            notes.push(Finding::note("table.target_ungenerated", &subject, what).config(line));
+        }
+    }
+    notes
+}
+
+/// Columns that only expressions use: they have none of their own, which a person may not have meant.
+fn used_up(design: &Design, rule: &Rule, source: &SourceShape, facts: &Facts) -> Option<Finding> {
+    let gone = |at: &usize| {
+        let ignored = matches!(&rule.ignore, Ignore::Columns(names) if names.contains(&source.columns[*at].name));
+        let kept = design.columns.iter().any(|made| made.tells == Some(*at));
+        source.columns[*at].generated.is_none() && !ignored && rule.ignore != Ignore::Rest && !kept
+    };
+    let used = |at: &usize| facts.columns.iter().any(|facts| facts.uses.contains(at));
+    let names: Vec<&str> =
+        (0..source.columns.len()).filter(gone).filter(used).map(|at| source.columns[at].name.as_str()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let what = format!("made without a column of its own, for an expression uses it: `{}`", names.join("`, `"));
+    let lines: Vec<String> = names.iter().map(|name| format!("{name:?} = {:?}", quote::ident(name))).collect();
+    let lines = format!("# where it is to be there too\n[table.columns]\n{}", lines.join("\n"));
+    Some(Finding::note("table.target_used_up", design.target.to_string(), what).config(lines))
+}
+
+/// Columns that draw from a sequence on the source.
+fn sequences(design: &Design, drawn: &[&Column]) -> Option<Finding> {
+    if drawn.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = drawn.iter().map(|column| format!("`{}`", column.name)).collect();
+    let what = format!("no sequence feeds {} there: made without one, for only we write to it", names.join(", "));
+    let finding = Finding::note("table.target_sequence", design.target.to_string(), what);
+    let table = quote::table(&design.target);
+    let sql: Vec<String> = drawn
+        .iter()
+        .filter(|column| matches!(column.type_name.as_str(), "smallint" | "integer" | "bigint"))
+        .map(|column| {
+            format!("ALTER TABLE {table} ALTER COLUMN {} ADD GENERATED BY DEFAULT AS IDENTITY;", quote::ident(&column.name))
+        })
+        .collect();
+    Some(match sql.as_slice() {
+        [] => finding.hint("give it a default of yours when the target takes over the writing"),
+        sql => finding.sql(format!(
+            "-- when the target takes over the writing, before the `setval` that `tablelift plan` prints:\n{}",
+            sql.join("\n")
+        )),
+    })
+}
