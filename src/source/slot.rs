@@ -204,8 +204,9 @@ pub async fn slot_holder(client: &Client, name: &SlotName) -> Result<Option<Slot
 /// # Errors
 /// [`SourceError::Query`].
 pub async fn emit_mark(client: &Client) -> Result<EndLsn, SourceError> {
-    // Both in one statement, whose commit comes after either.
-    let sql = "SELECT pg_catalog.pg_current_wal_insert_lsn()::text, pg_catalog.pg_logical_emit_message(true, $1, '')::text";
+    // All in one statement, whose commit comes after either; and it waits for no standby, which may be away.
+    let sql = "SELECT pg_catalog.pg_current_wal_insert_lsn()::text, pg_catalog.pg_logical_emit_message(true, $1, '')::text,
+               pg_catalog.set_config('synchronous_commit', 'local', true)";
     let doing = "commit a mark";
     let row = client.query_one(sql, &[&super::MARK_PREFIX]).await.map_err(SourceError::query(doing))?;
     row.get::<_, &str>(0).parse().map(EndLsn).map_err(|_| SourceError::Answer { doing })
