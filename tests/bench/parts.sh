@@ -124,8 +124,8 @@ part_copy() { # a first copy of five million rows, beside psql's COPY from one t
     ours run bench-copy --endpos current; must_equal "$FIRST_SUM"; mine+=("$(rate $rows "$took")")
   done
   forget_slot
-  note "first copy, key present" "psql COPY | psql COPY, binary" "$(spread "${keyed[@]}")" rows/s "5 M rows of about 130 bytes"
-  note "first copy, key built after" "psql COPY | psql COPY, binary" "$(spread "${after[@]}")" rows/s ""
+  note "first copy, key present" "a pipe of two psql, binary COPY" "$(spread "${keyed[@]}")" rows/s "5 M rows of about 130 bytes"
+  note "first copy, key built after" "a pipe of two psql, binary COPY" "$(spread "${after[@]}")" rows/s ""
   note "first copy, key present" "tablelift, local log" "$(spread "${mine[@]}")" rows/s "$(ratio mine keyed) (of the key built after: $(ratio mine after)); two workers, from start to stop, changes followed; peak RSS $peak MiB; checksums equal"
 }
 fresh_first() { tgt -c "set client_min_messages = error; drop table if exists first" -c "$FIRST"; [ "${1:-}" != keyed ] || key_first; calm; }
