@@ -215,6 +215,7 @@ impl<S: Sinks> Worker<S> {
         let piped = sink.bring(task, source, &reading, &turn).await?;
         let time = begun.elapsed();
         let aim = if turn.is_waited_for() { AIM_IN_TRAFFIC } else { AIM };
+        tracing::debug!(table = %task.target, rows = piped.rows, ?time, merged = task.merge, "a chunk entered");
         copying.work.entered(task, &reading.chunk);
         copying.window.enters(task.number, reading.until);
         drop((turn, busy));
