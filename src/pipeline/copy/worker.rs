@@ -5,7 +5,7 @@ use super::sweep;
 use super::work::{Next, Task, Work};
 use super::{ChunkError, Reading, Sink, Sinks};
 use crate::catalog;
-use crate::change::TableName;
+use crate::change::{EndLsn, Lsn, TableName};
 use crate::chunk::Allowance;
 use crate::config::Connector;
 use crate::fate::Fate;
@@ -328,7 +328,10 @@ impl<S: Sinks> Worker<S> {
                 // a partition came meanwhile, with rows that no change has brought
                 return Ok(false);
             }
-            let window = source::emit_mark(&source.client).await?;
+            // Behind what was the end of the WAL: a watermark that is there already, of an idle source, says nothing of our rows. One that lies
+            // behind it is drawn by a capture that knows how far they reach.
+            let mark = source::emit_mark(&source.client).await?;
+            let window = EndLsn(Lsn(mark.0.0 + 1));
             let client = sink.client();
             if copying.tables[number].repeats {
                 sweep::sweep(&copying, number, source, client).await?;
