@@ -5,6 +5,7 @@
 mod begin;
 mod pipe;
 mod reread;
+mod sessions;
 mod source;
 mod sweep;
 mod target;

@@ -1,6 +1,6 @@
 //! The re-read set's reader: rows that could not be applied are read anew, under the rules of a chunk, and brought as they are or as absent.
 
-use super::source::ChunkSource;
+use super::sessions::{HALT_PAUSE, LONGEST_PAUSE, MOMENT, REFUSED_LIMIT, REFUSED_PAUSE, Sessions};
 use super::worker::{Copying, halt};
 use super::{ChunkError, Sink, Sinks};
 use crate::change::TableName;
@@ -20,12 +20,6 @@ const MOST: usize = 200;
 const LOOK: i64 = 2000;
 /// Nobody tells us of what others ask for.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-const MOMENT: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A table whose rows the target refuses is tried again after so long.
-const REFUSED_PAUSE: Duration = Duration::from_millis(200);
-const HALT_PAUSE: Duration = Duration::from_secs(30);
-const REFUSED_LIMIT: Duration = Duration::from_secs(60);
 /// A commit mostly is visible sooner.
 const VISIBLE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -40,8 +34,7 @@ pub struct Rereads<'a> {
 /// Reads them, for as long as a life lasts.
 pub struct Rereader<S: Sinks> {
     copying: Arc<Copying>,
-    sinks: Arc<S>,
-    sessions: Option<(ChunkSource, S::Sink)>,
+    sessions: Sessions<S>,
     /// Tables whose rows the target refuses: since when, and when they are tried again.
     refused: BTreeMap<TableName, (Instant, Instant)>,
     /// Since when a commit that is not visible stands against them.
@@ -52,7 +45,8 @@ pub struct Rereader<S: Sinks> {
 
 impl<S: Sinks> Rereader<S> {
     pub fn new(copying: Arc<Copying>, sinks: Arc<S>) -> Self {
-        Self { copying, sinks, sessions: None, refused: BTreeMap::new(), unseen: None, answered: BTreeSet::new() }
+        let sessions = Sessions::new(Arc::clone(&copying), sinks);
+        Self { copying, sessions, refused: BTreeMap::new(), unseen: None, answered: BTreeSet::new() }
     }
 
     pub async fn run(mut self) {
@@ -68,7 +62,7 @@ impl<S: Sinks> Rereader<S> {
                     MOMENT
                 }
                 Err(error) => {
-                    self.sessions = None;
+                    self.sessions.forget();
                     tracing::warn!(error = %crate::pipeline::chain(&error), "rows are to be read again: tried again");
                     self.copying.meter.retry("reread");
                     tokio::time::sleep(pause).await;
@@ -84,11 +78,11 @@ impl<S: Sinks> Rereader<S> {
         let copying = Arc::clone(&self.copying);
         let name = &copying.connector.name;
         let unfinished = copying.work.unfinished(false);
-        let (_, sink) = self.sessions().await?;
+        let (_, sink) = self.sessions.both().await?;
         let orders = copy_range::orders(sink.client(), name).await?;
         copying.obey(&orders, &unfinished);
         let answered: Vec<i64> = self.answered.iter().copied().collect();
-        let (_, sink) = self.sessions().await?;
+        let (_, sink) = self.sessions.both().await?;
         let open = reread::oldest(sink.client(), name, &answered, LOOK).await?;
         if open.is_empty() {
             let left = reread::count(sink.client(), name).await?;
@@ -100,7 +94,7 @@ impl<S: Sinks> Rereader<S> {
             self.copying.window.answered(asked);
             if was_open {
                 // the window closes when the stream passes this
-                let (source, _) = self.sessions().await?;
+                let (source, _) = self.sessions.both().await?;
                 source::emit_mark(&source.client).await?;
             }
             return Ok(false);
@@ -145,7 +139,7 @@ impl<S: Sinks> Rereader<S> {
                 tracing::debug!(table = %target, xid, "a row is read again once a commit is visible");
                 let (now, since) = (Instant::now(), *self.unseen.get_or_insert_with(Instant::now));
                 if since.elapsed() > VISIBLE_PATIENCE
-                    && let Some((source, _)) = &self.sessions
+                    && let Some(source) = self.sessions.source()
                 {
                     copying.board.waits(&target.to_string(), Some(holdup::invisible(&source.client, xid).await));
                     self.refused.insert(target.clone(), (now, now + REFUSED_PAUSE));
@@ -154,10 +148,7 @@ impl<S: Sinks> Rereader<S> {
             }
             Err(_) => false,
         };
-        if let Some((source, sink)) = &mut self.sessions {
-            source.end().await?;
-            sink.give_back().await?;
-        }
+        self.sessions.give_back().await?;
         Ok(refused)
     }
 
@@ -180,13 +171,10 @@ impl<S: Sinks> Rereader<S> {
     async fn read(&mut self, rereads: &Rereads<'_>) -> Result<(), ChunkError> {
         let copying = Arc::clone(&self.copying);
         let table = &copying.tables[rereads.number];
-        let (source, sink) = self.sessions().await?;
+        let (source, sink) = self.sessions.both().await?;
         let busy = Arc::clone(&source.busy);
         let _busy = busy.begin();
-        if copying.turns.want_barrier() {
-            let turn = copying.turns.chunk().await;
-            turn.barrier(&source.barrier().await?);
-        }
+        source.draw_barrier(&copying.turns).await?;
         sink.unlocked(rereads.number).await?;
         source.lock_table(&table.source).await?;
         let turn = copying.turns.chunk().await;
@@ -202,15 +190,5 @@ impl<S: Sinks> Rereader<S> {
         drop::<ChunkTurn>(turn);
         source.end().await?;
         Ok(sink.settle().await?)
-    }
-
-    async fn sessions(&mut self) -> Result<(&ChunkSource, &mut S::Sink), PipelineError> {
-        if self.sessions.is_none() {
-            let Copying { connector, system, board, .. } = &*self.copying;
-            let (source, sink) = tokio::try_join!(ChunkSource::open(connector, system, board), self.sinks.open())?;
-            self.sessions = Some((source, sink));
-        }
-        let (source, sink) = self.sessions.as_mut().expect("they were opened a moment ago");
-        Ok((source, sink))
     }
 }

@@ -8,7 +8,7 @@ use crate::config::Connector;
 use crate::pg::quote;
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{Busy, Side};
-use crate::pipeline::turn::ChunkTurn;
+use crate::pipeline::turn::{ChunkTurn, Turns};
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::source;
 use std::sync::Arc;
@@ -58,11 +58,20 @@ impl ChunkSource {
         Ok(Self { client, busy, _tasks: tasks })
     }
 
-    /// What the stream has behind it and nobody knows one by one: an own transaction id, then a snapshot.
+    /// Draws a barrier, in a turn, if one is wanted: the first of a stream's life is, and one when too much was emitted.
     ///
     /// # Errors
     /// See [`PipelineError`].
-    pub async fn barrier(&self) -> Result<Snapshot, PipelineError> {
+    pub async fn draw_barrier(&self, turns: &Turns) -> Result<(), PipelineError> {
+        if turns.want_barrier() {
+            let turn = turns.chunk().await;
+            turn.barrier(&self.barrier().await?);
+        }
+        Ok(())
+    }
+
+    /// What the stream has behind it and nobody knows one by one: an own transaction id, then a snapshot.
+    async fn barrier(&self) -> Result<Snapshot, PipelineError> {
         self.client.batch_execute("BEGIN; SELECT pg_catalog.pg_current_xact_id(); ROLLBACK").await.map_err(failed)?;
         let row = self.client.query_one("SELECT pg_catalog.pg_current_snapshot()::text", &[]).await.map_err(failed)?;
         snapshot(row.get(0))

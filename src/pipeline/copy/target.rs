@@ -13,7 +13,7 @@ use crate::pipeline::holdup::{Busy, Side};
 use crate::pipeline::run::DURABLE;
 use crate::pipeline::turn::ChunkTurn;
 use crate::pipeline::{PipelineError, Tasks, session};
-use crate::store::copy_range::{self, CopyRange};
+use crate::store::copy_range;
 use crate::store::reread;
 use crate::target::{TargetError, origin};
 use std::collections::BTreeSet;
@@ -154,14 +154,7 @@ impl Sink for ChunkTarget {
         let busy = Arc::clone(&self.busy);
         let _busy = busy.begin();
         let piped = self.pour(task, source, reading, turn).await?;
-        let moved = CopyRange {
-            target: task.target.clone(),
-            nth: task.nth,
-            range: task.range.behind(&reading.chunk),
-            done: reading.chunk.last,
-            rows: i64::try_from(piped.rows).unwrap_or(i64::MAX),
-            bytes: i64::try_from(piped.bytes).unwrap_or(i64::MAX),
-        };
+        let moved = task.moved(&reading.chunk, piped);
         if !copy_range::advance(&self.client, &self.connector, self.epoch, &moved).await.map_err(PipelineError::from)? {
             return Err(PipelineError::from(TargetError::Fenced).into());
         }

@@ -1,5 +1,6 @@
 //! What is still to be copied, shared by the workers. Derived from the recorded ranges; nothing here outlives a life.
 
+use super::Piped;
 use crate::change::TableName;
 use crate::chunk::{Chunk, Pace, Part, Range};
 use crate::store::copy_range::CopyRange;
@@ -73,6 +74,20 @@ pub struct Task {
     pub merge: bool,
     /// The table was said to stand still.
     pub halted: bool,
+}
+
+impl Task {
+    /// What is to be recorded once a chunk of it is brought.
+    pub fn moved(&self, chunk: &Chunk, piped: Piped) -> CopyRange {
+        CopyRange {
+            target: self.target.clone(),
+            nth: self.nth,
+            range: self.range.behind(chunk),
+            done: chunk.last,
+            rows: i64::try_from(piped.rows).unwrap_or(i64::MAX),
+            bytes: i64::try_from(piped.bytes).unwrap_or(i64::MAX),
+        }
+    }
 }
 
 impl Work {

@@ -1,5 +1,6 @@
 //! One worker: a session on each side, chunk after chunk.
 
+use super::sessions::{HALT_PAUSE, LONGEST_PAUSE, MOMENT, REFUSED_LIMIT, REFUSED_PAUSE, Sessions};
 use super::source::ChunkSource;
 use super::sweep;
 use super::work::{Next, Task, Work};
@@ -31,15 +32,8 @@ use tokio::sync::Notify;
 /// How long a chunk should take: when nobody waits, and when changes flow.
 const AIM: Duration = Duration::from_secs(1);
 const AIM_IN_TRAFFIC: Duration = Duration::from_millis(200);
-/// Rows in the way of a chunk, or missing parents, mostly are on their way in the stream.
-const REFUSED_PAUSE: Duration = Duration::from_millis(200);
-const REFUSED_LIMIT: Duration = Duration::from_secs(60);
-const HALT_PAUSE: Duration = Duration::from_secs(30);
 const PLAN_PAUSE: Duration = Duration::from_secs(1);
-/// Between two looks at a lag that is too high, or a commit that is not visible.
-const MOMENT: Duration = Duration::from_millis(20);
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the workers of a life have in common.
 pub struct Copying {
@@ -110,13 +104,12 @@ pub async fn all<S: Sinks>(copying: Arc<Copying>, sinks: Arc<S>) {
 
 struct Worker<S: Sinks> {
     copying: Arc<Copying>,
-    sinks: Arc<S>,
-    sessions: Option<(ChunkSource, S::Sink)>,
+    sessions: Sessions<S>,
 }
 
 impl<S: Sinks> Worker<S> {
     fn new(copying: Arc<Copying>, sinks: Arc<S>) -> Self {
-        Self { copying, sinks, sessions: None }
+        Self { sessions: Sessions::new(Arc::clone(&copying), sinks), copying }
     }
 
     /// Works until nothing is left to be copied.
@@ -136,7 +129,7 @@ impl<S: Sinks> Worker<S> {
             pause = match worked {
                 Ok(()) => MOMENT,
                 Err(error) => {
-                    self.sessions = None;
+                    self.sessions.forget();
                     self.copying.meter.retry("copy");
                     tracing::warn!(error = %crate::pipeline::chain(&error), "the copy is tried again");
                     tokio::time::sleep(pause).await;
@@ -144,16 +137,6 @@ impl<S: Sinks> Worker<S> {
                 }
             };
         }
-    }
-
-    async fn sessions(&mut self) -> Result<(&ChunkSource, &mut S::Sink), PipelineError> {
-        if self.sessions.is_none() {
-            let Copying { connector, system, board, .. } = &*self.copying;
-            let (source, sink) = tokio::try_join!(ChunkSource::open(connector, system, board), self.sinks.open())?;
-            self.sessions = Some((source, sink));
-        }
-        let (source, sink) = self.sessions.as_mut().expect("they were opened a moment ago");
-        Ok((source, sink))
     }
 
     /// One chunk. What only concerns its table is dealt with here.
@@ -167,9 +150,9 @@ impl<S: Sinks> Worker<S> {
         let (work, who) = (&copying.work, task.target.to_string());
         match error {
             ChunkError::Invisible(xid) => {
-                self.give_back().await?;
+                self.sessions.give_back().await?;
                 if work.later(&task, MOMENT, true) > AIM
-                    && let Some((source, _)) = &self.sessions
+                    && let Some(source) = self.sessions.source()
                 {
                     copying.board.waits(&who, Some(holdup::invisible(&source.client, xid).await));
                     work.later(&task, LOOK_PAUSE, true);
@@ -180,7 +163,7 @@ impl<S: Sinks> Worker<S> {
             ChunkError::Rewritten => work.rewritten(&task),
             ChunkError::TooLong => {
                 // both sessions are in the middle of a COPY
-                self.sessions = None;
+                self.sessions.forget();
                 work.halve(&task);
                 return Ok(());
             }
@@ -192,20 +175,12 @@ impl<S: Sinks> Worker<S> {
                 self.refused(&task, error).await;
             }
         }
-        self.give_back().await
-    }
-
-    async fn give_back(&mut self) -> Result<(), PipelineError> {
-        if let Some((source, sink)) = &mut self.sessions {
-            source.end().await?;
-            sink.give_back().await?;
-        }
-        Ok(())
+        self.sessions.give_back().await
     }
 
     async fn try_chunk(&mut self, task: &Task) -> Result<(), ChunkError> {
         let copying = Arc::clone(&self.copying);
-        let (source, sink) = self.sessions().await?;
+        let (source, sink) = self.sessions.both().await?;
         sink.ready().await?;
         let busy = Arc::clone(&source.busy);
         let busy = busy.begin();
@@ -284,7 +259,7 @@ impl<S: Sinks> Worker<S> {
     async fn plan(&mut self, number: usize) -> Result<(), PipelineError> {
         let copying = Arc::clone(&self.copying);
         let planned = async {
-            let (source, sink) = self.sessions().await?;
+            let (source, sink) = self.sessions.both().await?;
             let name = copying.tables[number].source.clone();
             if !source.has(&name).await? {
                 return Ok(None);
@@ -321,7 +296,7 @@ impl<S: Sinks> Worker<S> {
     async fn finish(&mut self, number: usize) -> Result<(), PipelineError> {
         let copying = Arc::clone(&self.copying);
         let finished = async {
-            let (source, sink) = self.sessions().await?;
+            let (source, sink) = self.sessions.both().await?;
             let name = &copying.tables[number].source;
             let parts = catalog::parts(&source.client, std::slice::from_ref(name)).await?;
             if !copying.work.covers(number, parts.get(name).map_or(&[][..], Vec::as_slice)) {
@@ -359,7 +334,7 @@ impl<S: Sinks> Worker<S> {
             copying.window.copied();
         }
         // whoever waits for the window to close waits for this to be passed
-        let (source, _) = self.sessions().await?;
+        let (source, _) = self.sessions.both().await?;
         source::emit_mark(&source.client).await?;
         Ok(())
     }
@@ -401,10 +376,7 @@ pub async fn halt(copying: &Copying, target: &TableName, error: &PipelineError) 
 
 /// Takes the chunk's turn and its snapshot.
 async fn see(turns: &Turns, source: &ChunkSource, task: &Task) -> Result<(Reading, ChunkTurn), ChunkError> {
-    if turns.want_barrier() {
-        let turn = turns.chunk().await;
-        turn.barrier(&source.barrier().await?);
-    }
+    source.draw_barrier(turns).await?;
     let locked = source.lock(&task.range).await?;
     let turn = turns.chunk().await;
     match source.look(locked, task, &turn).await {

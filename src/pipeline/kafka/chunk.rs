@@ -221,14 +221,7 @@ impl Sink for TopicSink {
             self.acknowledged().await?;
             return Err(ChunkError::TooLong);
         };
-        self.moved = Some(CopyRange {
-            target: task.target.clone(),
-            nth: task.nth,
-            range: task.range.behind(&reading.chunk),
-            done: reading.chunk.last,
-            rows: i64::try_from(piped.rows).unwrap_or(i64::MAX),
-            bytes: i64::try_from(piped.bytes).unwrap_or(i64::MAX),
-        });
+        self.moved = Some(task.moved(&reading.chunk, piped));
         Ok(piped)
     }
 
