@@ -2,7 +2,7 @@
 //! acknowledged.
 
 use super::copy::parse_line;
-use super::specs::{TableSpec, canonical_numeric};
+use super::specs::TableSpec;
 use crate::change::{Before, Cell, Change, EndLsn, Op, Position, Row, RowBuilder, Table};
 use crate::config::Connector;
 use crate::event::{About, Encoder, Frame, Origin};
@@ -120,14 +120,8 @@ impl TopicSink {
         origin: Origin<'_>,
     ) -> Result<(), PipelineError> {
         let (spec, encoder) = (&self.specs[number], &self.encoders[number]);
-        let row = change.after.as_ref().or_else(|| change.before.row());
-        let numeric = spec.numeric_key;
-        let cells = row.into_iter().flat_map(|row: &Row| encoder.key_cells(row)).map(|cell| match cell {
-            Cell::Text(text) if numeric => Cell::Text(canonical_numeric(text)),
-            other => other,
-        });
         let about = About { epoch: self.capture_epoch, now: telemetry::now(), origin };
-        encoder.change(&mut self.frame, change, cells, &about).map_err(|error| unfit(&error))?;
+        encoder.change(&mut self.frame, change, spec.event_key(encoder, change), &about).map_err(|error| unfit(&error))?;
         let partition = spec.partitions().of(self.frame.key());
         Ok(self.producer.send(group, &spec.topic, partition, &self.frame).await?)
     }

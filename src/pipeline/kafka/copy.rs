@@ -1,7 +1,7 @@
 //! The first copy of one table, Kafka log: its rows as `r` events under the snapshot of a temporary slot, behind a reset that voids
 //! what an earlier attempt brought. What commits at or behind the slot's consistent point follows from the stream.
 
-use super::specs::{TableSpec, canonical_numeric};
+use super::specs::TableSpec;
 use crate::change::{Before, Cell, Change, CommitLsn, Op, Position, RowBuilder};
 use crate::config::Connector;
 use crate::event::{About, Encoder, Frame, Origin};
@@ -112,12 +112,9 @@ impl TopicCopier {
             let line = line.map_err(at_source)?;
             let row = parse_line(&line, stream_table.columns.len(), &mut text);
             change.after = Some(row);
-            let row = change.after.as_ref().expect("set a line above");
-            let cells = encoder.key_cells(row).map(|cell| match cell {
-                Cell::Text(text) if spec.numeric_key => Cell::Text(canonical_numeric(text)),
-                other => other,
-            });
-            encoder.change(&mut frame, &change, cells, &about).map_err(|error| failed(error.to_string()))?;
+            encoder
+                .change(&mut frame, &change, spec.event_key(&encoder, &change), &about)
+                .map_err(|error| failed(error.to_string()))?;
             let partition = spec.partitions().of(frame.key());
             self.producer.send(&group, &spec.topic, partition, &frame).await?;
             count += 1;

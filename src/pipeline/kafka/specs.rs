@@ -1,8 +1,8 @@
 //! What apply must know of the source without reaching it: each table's rule, shape and topic, as capture last compiled them.
 
-use crate::change::{Column, ReplicaIdentity, Table};
+use crate::change::{Cell, Change, Column, ReplicaIdentity, Table};
 use crate::config::Kafka;
-use crate::event::{Partitions, TopicError, table_topics};
+use crate::event::{Encoder, Partitions, TopicError, table_topics};
 use crate::mapping::{KeyText, Rule, SourceColumn, SourceShape, TablePlan};
 use crate::preflight::{self, Compiled};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,16 @@ impl TableSpec {
         let columns = table.columns.iter().map(column).collect();
         let shape = SourceShape { columns, ..self.shape.clone() };
         self.former.insert(0, shape);
+    }
+
+    /// The cells of an event's key: those of the new row, or of the old one where there is no new; equal keys in one form.
+    pub fn event_key<'r>(&self, encoder: &'r Encoder, change: &'r Change) -> impl Iterator<Item = Cell<'r>> + use<'r> {
+        let numeric = self.numeric_key;
+        let row = change.after.as_ref().or_else(|| change.before.row());
+        row.into_iter().flat_map(|row| encoder.key_cells(row)).map(move |cell| match cell {
+            Cell::Text(text) if numeric => Cell::Text(canonical_numeric(text)),
+            other => other,
+        })
     }
 
     /// The table as its events have it: generated columns are not in the stream.
@@ -125,7 +135,7 @@ fn former(before: &TableSpec, now: Option<&SourceShape>) -> Vec<SourceShape> {
 }
 
 /// `1.00` and `1.0` are one numeric key, and belong into one partition.
-pub fn canonical_numeric(text: &[u8]) -> &[u8] {
+fn canonical_numeric(text: &[u8]) -> &[u8] {
     if !text.contains(&b'.') {
         return text;
     }

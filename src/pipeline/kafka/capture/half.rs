@@ -3,7 +3,7 @@
 use super::again::Misfits;
 use super::ledger::{Counts, Ledger, News, Sealed};
 use crate::apply::Base;
-use crate::change::{Before, Cell, Change, EndLsn, Feed, Op, Position, Row, Table, UnixMicros};
+use crate::change::{Before, Change, EndLsn, Feed, Op, Position, Table, UnixMicros};
 use crate::event::{About, Encoder, Frame, Origin};
 use crate::log::LogError;
 use crate::log::kafka::{AckGroup, Control, Producer};
@@ -12,7 +12,7 @@ use crate::pipeline::PipelineError;
 use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
 use crate::pipeline::kafka::record::TABLES;
-use crate::pipeline::kafka::specs::{TableSpec, canonical_numeric};
+use crate::pipeline::kafka::specs::TableSpec;
 use crate::pipeline::window::Window;
 use crate::store::table_state::Halted;
 use crate::telemetry::{self, Meter};
@@ -171,13 +171,7 @@ impl Half {
         let encoder = &self.encoders[table];
         let about =
             About { epoch: self.ledger.record.epoch, now: telemetry::now(), origin: Origin::Stream { xid, committed_at, base } };
-        let row = change.after.as_ref().or_else(|| change.before.row());
-        let numeric = spec.numeric_key;
-        let cells = row.into_iter().flat_map(|row: &Row| encoder.key_cells(row)).map(|cell| match cell {
-            Cell::Text(text) if numeric => Cell::Text(canonical_numeric(text)),
-            other => other,
-        });
-        if let Err(error) = encoder.change(&mut self.frame, change, cells, &about) {
+        if let Err(error) = encoder.change(&mut self.frame, change, spec.event_key(encoder, change), &about) {
             let hint = "the log cannot carry this value; with the local log it can be carried".to_owned();
             return Ok(Err((error.to_string(), hint)));
         }
