@@ -21,3 +21,7 @@ pub mod status;
 pub mod store;
 pub mod target;
 pub mod telemetry;
+
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod sim;

@@ -28,7 +28,7 @@ pub struct Part {
 }
 
 /// Blocks that are worth a range of their own: 64 MiB at the usual size.
-const WORTH: u32 = 8192;
+const WORTH: u32 = if cfg!(test) { 4 } else { 8192 };
 const MOST: u32 = 256;
 
 /// The ranges of a table that lies in these files. The last one of each is open-ended: it grows while we read.

@@ -81,6 +81,7 @@ async fn log_in(endpoint: &Endpoint, opened: Opened, application: &str) -> Resul
     let mut driver = drive(connection);
     // Nobody runs the driver yet: it is polled here, beside the one query.
     let answer = tokio::select! {
+        biased;
         answer = client.simple_query(&sql) => answer,
         ended = &mut driver => match ended {
             Err(error) => Err(error),

@@ -9,6 +9,8 @@ mod connect;
 mod connect_error;
 mod endpoint;
 mod fate;
+#[cfg(test)]
+pub mod memory;
 pub mod quote;
 mod server_error;
 mod settings;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Changes that go to the target at once.
-const MAX_ITEMS: usize = 20_000;
+const MAX_ITEMS: usize = if cfg!(test) { 12 } else { 20_000 };
 /// Bytes that they may pin.
 const MAX_WEIGHT: usize = 6 * 1024 * 1024;
 

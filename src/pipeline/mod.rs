@@ -36,6 +36,8 @@ pub use board::{Board, HaltedTable, Progress, Stream};
 pub use create::{KeyTime, create};
 pub use held::{Held, held, same_source};
 pub use holdup::Watch;
+#[cfg(test)]
+pub(crate) use holdup::{Busy, Side};
 pub use live::Live;
 pub use observe::{Answer, Observer};
 pub use prepare::{FirstCopy, Prepared, prepare};

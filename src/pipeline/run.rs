@@ -103,6 +103,21 @@ impl Life {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
             other => other?,
         };
+        drop(preparing);
+        self.live(&tasks, (source, target, at_target), prepared, reader, true).await
+    }
+
+    /// A life whose stream is open. `attended`: beside it somebody looks for what people, and other sessions, do to its tables.
+    pub(crate) async fn live(
+        &mut self,
+        tasks: &Tasks,
+        (source, target, at_target): (Client, Client, Arc<Busy>),
+        prepared: Prepared,
+        reader: Reader,
+        attended: bool,
+    ) -> Result<End, PipelineError> {
+        let connector = Arc::clone(&self.connector);
+        let preparing = at_target.begin();
         let taken = checkpoint::take(&target, &connector.name, checkpoint::LOCAL, 0).await?;
         let mut states = table_state::read(&target, &connector.name).await?;
         let plans = prepared.compiled.iter().filter_map(|one| one.plan.as_ref().ok());
@@ -112,7 +127,25 @@ impl Life {
         self.apart.clear();
         drop(preparing);
         let _streaming = self.board.streams();
-        self.follow(&tasks, setup, reader, source, (target, at_target), taken.epoch).await
+        let (signal, again) = mpsc::channel(1);
+        if attended {
+            self.attend(tasks, &setup, source, signal.clone());
+        }
+        self.follow(tasks, setup, reader, (target, at_target, taken.epoch), (signal, again)).await
+    }
+
+    /// Looks after what else becomes of the tables.
+    fn attend(&self, tasks: &Tasks, setup: &Setup, source: Client, signal: mpsc::Sender<()>) {
+        let connector = Arc::clone(&self.connector);
+        let copying: Vec<TableName> = setup.whole.iter().map(|&number| setup.plans[number].target.clone()).collect();
+        tasks.start(after_load::keep(Arc::clone(&connector), Arc::clone(&self.board), copying.clone()));
+        let (watched, changed, unfit) = (Arc::clone(&connector), signal.clone(), setup.unfit.clone());
+        tasks.start(async move {
+            structure::until_one_changes(&watched, true, &unfit).await;
+            changed.send(()).await.ok();
+        });
+        let recheck = recheck::Recheck { connector, board: Arc::clone(&self.board), source, signal, copying };
+        tasks.start(recheck.run());
     }
 
     /// Plans and gates from what is durable.
@@ -207,11 +240,10 @@ impl Life {
         tasks: &Tasks,
         setup: Setup,
         reader: Reader,
-        source: Client,
-        (target, busy): (Client, Arc<Busy>),
-        epoch: i64,
+        (target, busy, epoch): (Client, Arc<Busy>, i64),
+        (signal, again): (mpsc::Sender<()>, mpsc::Receiver<()>),
     ) -> Result<End, PipelineError> {
-        let Setup { plans, gates, whole, chunked, repeats, paused, window, system, unfit, incarnation, durable } = setup;
+        let Setup { plans, gates, whole, chunked, repeats, paused, window, system, incarnation, durable, .. } = setup;
         let turns = Turns::default();
         let tables = plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()));
         let meter = Arc::new(Meter::new(&self.connector.name, tables));
@@ -248,9 +280,7 @@ impl Life {
         tasks.start(async move {
             failed.send(gather(reader, gatherer, bundles).await).ok();
         });
-        let (signal, again) = mpsc::channel(1);
         let connector = Arc::clone(&self.connector);
-        let copying: Vec<TableName> = whole.iter().map(|&number| plans[number].target.clone()).collect();
         let any_whole = !whole.is_empty();
         {
             let copier = Copier {
@@ -296,7 +326,6 @@ impl Life {
                 board: Arc::clone(&self.board),
             });
             tasks.start(Rereader::new(Arc::clone(&shared), Arc::clone(&sinks)).run());
-            let signal = signal.clone();
             tasks.start(async move {
                 tokio::join!(copier.copy_all(whole), copy::all(shared, sinks));
                 if any_whole {
@@ -305,14 +334,6 @@ impl Life {
                 }
             });
         }
-        tasks.start(after_load::keep(Arc::clone(&connector), Arc::clone(&self.board), copying.clone()));
-        let (watched, changed) = (Arc::clone(&connector), signal.clone());
-        tasks.start(async move {
-            structure::until_one_changes(&watched, true, &unfit).await;
-            changed.send(()).await.ok();
-        });
-        let recheck = recheck::Recheck { connector, board: Arc::clone(&self.board), source, signal, copying };
-        tasks.start(recheck.run());
         self.write(writer, feedback, from_stream, stream_end, again).await
     }
 
@@ -352,6 +373,7 @@ impl Life {
                 }
             };
             let written = tokio::select! {
+                biased;
                 written = write => written,
                 () = given_up(&mut self.stop, &mut deadline) => return Ok(End::Stopped),
             };

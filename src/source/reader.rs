@@ -86,6 +86,20 @@ impl Feedback {
 }
 
 impl Reader {
+    /// Reads what a simulated server sends, for as long as `spawn` runs its task.
+    #[cfg(test)]
+    pub fn simulated(
+        (incarnation, confirmed): (u32, EndLsn),
+        chunks: Chunks,
+        spawn: impl FnOnce(BoxFuture<'static, ()>),
+    ) -> (Self, watch::Receiver<EndLsn>) {
+        let (sender, batches) = mpsc::channel(BATCHES);
+        spawn(Box::pin(decode(chunks, Assembly::new(incarnation), sender)));
+        let feedback = Feedback(watch::Sender::new(confirmed));
+        let confirms = feedback.0.subscribe();
+        (Self { batches, feedback, confirmed }, confirms)
+    }
+
     /// Opens the stream and starts its tasks through `spawn`.
     ///
     /// # Errors
@@ -153,6 +167,7 @@ impl Reader {
 async fn decode(mut chunks: Chunks, mut assembly: Assembly, batches: mpsc::Sender<Result<Vec<Feed>, SourceError>>) {
     loop {
         let chunk = tokio::select! {
+            biased;
             () = batches.closed() => return,
             chunk = chunks.recv() => chunk,
         };

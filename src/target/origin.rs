@@ -3,7 +3,8 @@
 //!
 //! It is worth having and nothing depends on it, so whatever stands against it is no error.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::{Client, error::SqlState};
 
 const RIGHTS: &str =

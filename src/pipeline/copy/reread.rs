@@ -13,7 +13,8 @@ use crate::store::copy_range;
 use crate::store::reread::{self, Reread};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Rows of one table that are read at once.
 const MOST: usize = 200;

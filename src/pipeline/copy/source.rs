@@ -12,7 +12,8 @@ use crate::pipeline::turn::{ChunkTurn, Turns};
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::source;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::Client;
 
 /// A session that reads chunks.

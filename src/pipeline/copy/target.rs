@@ -18,7 +18,8 @@ use crate::store::reread;
 use crate::target::{TargetError, origin};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::Client;
 
 /// A chunk that the stream waits for is given up after so long.

@@ -6,10 +6,11 @@ use crate::chunk::{Chunk, Pace, Part, Range};
 use crate::store::copy_range::CopyRange;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Blocks of a table's first chunk.
-const FIRST_UNITS: u32 = 256;
+const FIRST_UNITS: u32 = if cfg!(test) { 1 } else { 256 };
 /// How long a worker that finds nothing waits before it looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// After a chunk that met rows, so many more are expected to; doubled each time up to `MOST_MERGED`.

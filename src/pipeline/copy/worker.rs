@@ -26,8 +26,9 @@ use futures_util::future::join_all;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How long a chunk should take: when nobody waits, and when changes flow.
 const AIM: Duration = Duration::from_secs(1);

@@ -1,0 +1,168 @@
+//! Both databases, the traffic, and what happens to them and to us.
+
+use super::rng::Rng;
+use super::source::{Fold, SHAPES, Source};
+use super::target::{Key, Target, Val};
+use crate::change::{CommitLsn, EndLsn, Lsn, Position};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The one incarnation of the slot.
+pub const INCARNATION: u32 = 1;
+
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<World>>);
+
+pub struct World {
+    pub rng: Rng,
+    pub source: Source,
+    pub target: Target,
+    /// How much slower statements are than they could be, in the thick of it.
+    pub slowness: u64,
+    pub failure: Option<String>,
+    /// What was seen, to judge whether schedules go where they should.
+    pub seen: Seen,
+    begun: tokio::time::Instant,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub commits: u64,
+    /// Target commits at which the target had to be the source at one commit.
+    pub consistent: u64,
+    pub rereads: u64,
+    pub crashes: u64,
+}
+
+impl Shared {
+    pub fn new(world: World) -> Self {
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let source = Source::new(&mut rng);
+        let slowness = *rng.pick(&[0, 1, 5, 30]);
+        Self {
+            rng,
+            source,
+            target: Target::default(),
+            slowness,
+            failure: None,
+            seen: Seen::default(),
+            begun: tokio::time::Instant::now(),
+        }
+    }
+
+    /// A statement's time.
+    pub fn delay(&mut self) -> Duration {
+        let most = if self.rng.percent(3) { 40 * self.slowness } else { self.slowness };
+        if self.rng.percent(30) { Duration::ZERO } else { Duration::from_millis(self.rng.below(most + 1)) }
+    }
+
+    /// With TRACE set.
+    pub fn tell(&self, what: &str) {
+        if super::traces() {
+            let at = tokio::time::Instant::now() - self.begun;
+            eprintln!("{:9.3} {what}", at.as_secs_f64());
+        }
+    }
+
+    pub fn fail(&mut self, what: impl Into<String>) {
+        if self.failure.is_none() {
+            self.failure = Some(what.into());
+        }
+    }
+
+    /// How late a commit is visible: mostly at once.
+    pub fn lateness(&mut self) -> Duration {
+        match self.rng.below(100) {
+            0..70 => Duration::ZERO,
+            70..90 => Duration::from_millis(self.rng.below(20)),
+            90..98 => Duration::from_millis(self.rng.below(400)),
+            _ => Duration::from_millis(self.rng.below(9000)),
+        }
+    }
+
+    /// How far the target says it is, and whether its rows are of one moment there.
+    fn standing(&self) -> (u64, bool) {
+        let checkpoint = match self.target.committed.get(&Key::Checkpoint(String::new(), 0)) {
+            Some(Val::Checkpoint(found)) => found.end.unwrap_or(0),
+            _ => 0,
+        };
+        let quiet = self.target.committed.iter().all(|(key, value)| match (key, value) {
+            (Key::State(_), Val::State(state)) => {
+                state.state == "follow" && state.lacks.is_none() && state.window.is_none_or(|window| window <= checkpoint)
+            }
+            (Key::Reread(..), _) => false,
+            _ => true,
+        });
+        (checkpoint, quiet)
+    }
+
+    /// After each commit of the target: where nothing is open, it is the source at the checkpoint.
+    pub fn committed(&mut self) {
+        self.seen.commits += 1;
+        self.seen.rereads += self.target.committed.keys().filter(|key| matches!(key, Key::Reread(..))).count() as u64;
+        let (end, quiet) = self.standing();
+        if !quiet || self.failure.is_some() {
+            return;
+        }
+        self.seen.consistent += 1;
+        let empty = Fold::new();
+        let wanted = self.source.commits.iter().rev().find(|commit| commit.end <= end).map_or(&empty, |commit| &commit.fold);
+        let found = self.target.fold();
+        if found != *wanted {
+            let what = difference(wanted, &found);
+            self.fail(format!("the target is not the source at {}: {what}", Lsn(end)));
+        }
+    }
+
+    /// The target holds all of it.
+    pub fn is_there(&self) -> bool {
+        let (end, quiet) = self.standing();
+        quiet && self.source.commits.last().is_none_or(|commit| commit.end <= end)
+    }
+
+    /// What stands still, for people.
+    pub fn lacks(&self) -> String {
+        let (end, _) = self.standing();
+        let open =
+            self.target.committed.iter().filter(|(key, _)| matches!(key, Key::State(_) | Key::Reread(..) | Key::Range(..)));
+        let open: Vec<String> = open.map(|(key, value)| format!("{key:?}: {value:?}")).collect();
+        let last = self.source.commits.last().map_or(0, |commit| commit.end);
+        format!("at {} of {}\n  {}", Lsn(end), Lsn(last), open.join("\n  "))
+    }
+
+    /// What `prepare` leaves behind: the slot, and tables that are new. The one without a key was empty.
+    pub fn prepared(&mut self) {
+        let slot = self.source.wal;
+        (self.source.confirmed, self.source.confirmed_on_disk) = (slot, slot);
+        let position = Position::start_of(INCARNATION, CommitLsn(EndLsn(Lsn(slot)).0)).to_string();
+        let checkpoint = super::target::Checkpoint { position: Some(position), end: Some(slot), ..Default::default() };
+        self.target.committed.insert(Key::Checkpoint(String::new(), 0), Val::Checkpoint(checkpoint));
+        for (number, shape) in SHAPES.iter().enumerate() {
+            let state = if shape.key.is_empty() { "follow" } else { "new" };
+            let state = super::target::State { state: state.to_owned(), ..Default::default() };
+            self.target.committed.insert(Key::State(number), Val::State(state));
+        }
+    }
+}
+
+/// A few rows that only one side has.
+fn difference(wanted: &Fold, found: &Fold) -> String {
+    let only = |one: &Fold, other: &Fold| {
+        let rows = one.iter().filter(|(row, count)| other.get(*row) != Some(count));
+        rows.take(3)
+            .map(|((table, row), count)| format!("{} {row:?} x{count}", SHAPES[*table].name))
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    format!("the source has [{}], the target [{}]", only(wanted, found), only(found, wanted))
+}
