@@ -1,5 +1,8 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+#[macro_use]
+mod broken;
+
 pub mod apply;
 pub mod catalog;
 pub mod change;

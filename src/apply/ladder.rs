@@ -51,7 +51,8 @@ pub(super) async fn one_by_one(
             continue;
         };
         session.frame("ROLLBACK TO SAVEPOINT tablelift_run").await?;
-        let again = run(session, plans, &items[at..at + nth], (&halts, &rereads)).await?;
+        let before = if broken!(LadderNoReplay) { &[] } else { &items[at..at + nth] };
+        let again = run(session, plans, before, (&halts, &rereads)).await?;
         if again.failed.is_some() {
             return Err(ApplyError::Moved);
         }
@@ -65,11 +66,12 @@ pub(super) async fn one_by_one(
                 if evicts && item.change.op == Op::Read {
                     evict(session, &plans[item.plan], item).await?;
                 }
+                let keys = if broken!(PassedOver) { Vec::new() } else { keys };
                 rereads.extend(keys.into_iter().map(|key| Reread { plan: item.plan, key }));
             }
             None => halts.push(halt),
         }
-        at += nth + 1;
+        at += nth + if broken!(OneByOneSkips) { 2 } else { 1 };
     }
     Ok(Applied { halts, rereads })
 }
@@ -101,6 +103,7 @@ async fn run(
                 Halt::not_only_inserted(item.plan, position)
             }
             Ok(binding) => match one(session, item, plan, (binding, &[rereads, &run.rereads])).await {
+                Ok(_) if broken!(MissIgnored) => continue,
                 Ok(missing) => {
                     run.rereads.extend(missing.into_iter().map(|key| Reread { plan: item.plan, key }));
                     continue;
@@ -150,7 +153,10 @@ async fn one(
                     send.whole(&Statement::Upsert, new).await
                 }
                 // the target's row may be of another moment, and would be carried over with what it has
-                Some(old) if item.base > Base::Exact || asked(rereads, item, plan, binding, old) || !supplied(plan, &gone) => {
+                Some(old)
+                    if (item.base > Base::Exact || asked(rereads, item, plan, binding, old)) && !broken!(MovesStale)
+                        || !supplied(plan, &gone) =>
+                {
                     send.part(&Statement::Delete, old).await?;
                     send.key(new)
                 }

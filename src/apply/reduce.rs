@@ -100,6 +100,9 @@ fn update<'a>(
     if let Some(old) = old.filter(|old| same_key(plan, binding, old, new) == Some(false)) {
         // a key change: delete(old) and insert(new), the unchanged values carried over where this batch has them
         let base = slots.insert(key(plan, binding, old)?, Slot::Delete(old.clone()));
+        if broken!(KeyChangeLeaves) {
+            slots.remove(&key(plan, binding, old)?);
+        }
         let row = match (whole, base) {
             (true, _) => new.clone(),
             (false, Some(Slot::Insert(base) | Slot::Upsert(base))) => new.filled_from(&base),
@@ -168,7 +171,7 @@ const SEPARATOR: u8 = 0;
 
 /// The inputs that a row does not have.
 pub(super) fn missing(plan: &TablePlan, binding: &Binding, row: &Row) -> Partial {
-    if !row.has_unchanged() {
+    if !row.has_unchanged() || broken!(UnchangedTaken) {
         return Partial::new();
     }
     let cells: Vec<Cell<'_>> = row.cells().collect();

@@ -51,6 +51,7 @@ impl Range {
         let Range::Blocks { next, end, .. } = self;
         let bound = end.unwrap_or(u32::MAX);
         let until = next.saturating_add(units.max(1)).min(bound);
+        let blocks = if broken!(StopsShort) { blocks.saturating_sub(1) } else { blocks };
         let last = until >= bound || end.is_none() && until >= blocks;
         Chunk { from: *next, until, last }
     }

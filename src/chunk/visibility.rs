@@ -46,6 +46,9 @@ impl Snapshot {
     /// A transaction of the stream: pgoutput's 32 bits are those of the id nearest to `xmax`.
     fn widened(&self, xid: u32) -> u64 {
         let near = self.xmax & !u64::from(u32::MAX) | u64::from(xid);
+        if broken!(NarrowXid) {
+            return near;
+        }
         let (half, turn) = (1_u64 << 31, 1_u64 << 32);
         if near > self.xmax && near - self.xmax >= half {
             near.saturating_sub(turn)
@@ -87,6 +90,9 @@ impl Emitted {
             return;
         }
         self.since.push(xid);
+        if self.since.len() > Self::MOST && broken!(ForgetsEmitted) {
+            self.since.clear();
+        }
         if self.since.len() > Self::MOST {
             *self = Self::default();
         }
@@ -115,8 +121,12 @@ impl Emitted {
 impl Must {
     /// A transaction that the snapshot lacks.
     pub fn lacks(&self, snapshot: &Snapshot) -> Option<u64> {
+        if broken!(LateIgnored) {
+            return None;
+        }
         let since = self.since.iter().map(|&xid| snapshot.widened(xid));
-        self.barrier.iter().copied().chain(since).find(|&xid| !snapshot.sees(xid))
+        let barrier: &[u64] = if broken!(NoBarrier) { &[] } else { &self.barrier };
+        barrier.iter().copied().chain(since).find(|&xid| !snapshot.sees(xid))
     }
 }
 

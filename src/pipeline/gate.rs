@@ -34,7 +34,7 @@ impl Gates {
     /// Whether a table wants a change.
     pub fn wants(&self, table: usize, position: Position) -> bool {
         match self.gates[table] {
-            Gate::Follow => position > self.checkpoint,
+            Gate::Follow => position > self.checkpoint || broken!(ReplaysApplied),
             Gate::Behind(from) => position >= from,
             Gate::Halted(_) | Gate::Waiting => false,
         }

@@ -116,7 +116,7 @@ impl Gatherer {
                 self.bundle.ends.push(LocalMove { position, end, committed_at });
             }
             Feed::Keepalive { end } => {
-                if self.open.is_none() {
+                if self.open.is_none() || broken!(IdleInside) {
                     self.bundle.idle = Some(end);
                 }
             }

@@ -109,7 +109,7 @@ impl LocalWriter {
         };
         self.window.mark(&mut bundle.items, key);
         let written = self.write_bundle(&bundle).await?;
-        if self.open.is_some() {
+        if self.open.is_some() && !broken!(LetsGoInParts) {
             self.turn = Some(turn);
         }
         Ok(written)
@@ -144,6 +144,9 @@ impl LocalWriter {
             self.begin(None).await?;
         }
         self.apply(items).await?;
+        if end.is_none() && broken!(PartsCommitted) {
+            self.commit().await??;
+        }
         let Some(end) = end else { return Ok(()) };
         let first = self.open.as_ref().map(|open| open.first.clone()).unwrap_or_default();
         match self.finish(end, false).await? {
@@ -316,7 +319,7 @@ impl LocalWriter {
         }
         for (number, _) in self.applier.plans.iter().enumerate() {
             let keys: Vec<_> = open.asks.iter().filter(|one| one.plan == number).map(|one| one.key.clone()).collect();
-            if !keys.is_empty() {
+            if !keys.is_empty() && !broken!(AsksUntold) {
                 self.window.asks(number, keys);
             }
         }

@@ -215,7 +215,8 @@ impl Life {
         });
         let window = Window::new(!one_moment, window, marks.collect());
         for asked in reread::oldest(target, &self.connector.name, &[], i64::MAX).await? {
-            if let Some(number) = plans.iter().position(|plan| plan.target == asked.target) {
+            let number = plans.iter().position(|plan| plan.target == asked.target);
+            if let Some(number) = number.filter(|_| !broken!(AsksForgotten)) {
                 window.asks(number, [asked.key]);
             }
         }
@@ -368,7 +369,12 @@ impl Life {
             };
             let write = async {
                 match step {
-                    Step::Write(bundle) => writer.write(bundle).await,
+                    Step::Write(bundle) => {
+                        if let Some(last) = bundle.ends.last().filter(|_| broken!(ConfirmsAhead)) {
+                            feedback.confirm(last.end);
+                        }
+                        writer.write(bundle).await
+                    }
                     Step::Tick => writer.tick().await,
                 }
             };

@@ -56,7 +56,7 @@ impl Marks {
 
     fn mark(&mut self, key: Vec<String>, until: Option<EndLsn>) {
         if self.keys.len() >= MOST_KEYS {
-            self.any = true;
+            self.any = !broken!(MarksForgotten);
             return;
         }
         self.keys.insert(key, until);
@@ -116,6 +116,9 @@ impl Window {
     /// Rows that were read again enter, in their turn.
     pub fn rereads<'k>(&self, table: usize, keys: impl IntoIterator<Item = &'k Vec<String>>, until: EndLsn) {
         self.0.until.fetch_max(until.0.0, SeqCst);
+        if broken!(RereadsUnmarked) {
+            return;
+        }
         self.with(table, |marks| keys.into_iter().for_each(|key| marks.mark(key.clone(), Some(until))));
     }
 
@@ -164,6 +167,9 @@ impl Window {
     /// Says of changes what is known of their rows. Of those that move a row `key` gives the old key; `None`: it
     /// cannot be told from its text.
     pub fn mark(&self, items: &mut [Item], key: impl Fn(&Item, &Row) -> Option<Vec<String>>) {
+        if broken!(AlwaysExact) {
+            return;
+        }
         let mut tables = self.tables();
         let Some(first) = items.first().map(|item| item.change.position) else { return };
         for marks in tables.iter_mut().filter(|marks| !marks.keys.is_empty()) {

@@ -193,7 +193,7 @@ fn decode_chunk(mut chunk: Bytes, assembly: &mut Assembly, feeds: &mut Vec<Feed>
         match frame::take(&mut chunk)? {
             Frame::Data(message) => assembly.push(pgoutput::decode(message)?, feeds)?,
             // Inside a transaction it says nothing that may be confirmed.
-            Frame::Keepalive(end) if !assembly.is_open() => feeds.push(Feed::Keepalive { end }),
+            Frame::Keepalive(end) if !assembly.is_open() || broken!(IdleInside) => feeds.push(Feed::Keepalive { end }),
             Frame::Notice(notice) if notice.sqlstate == NOT_AS_NEEDED => return Err(SourceError::PublicationSkipped(notice)),
             Frame::Keepalive(_) | Frame::Notice(_) | Frame::Other => {}
             Frame::Error(source) => return Err(SourceError::Refused { doing: "go on with the stream", source }),

@@ -132,7 +132,7 @@ fn stream(world: &Shared, tasks: &Tasks) -> Reader {
                     }
                 }
                 for commit in world.source.commits.iter().filter(|commit| commit.lsn >= sent) {
-                    waiting.extend(walsender.transaction(commit));
+                    waiting.extend(walsender.transaction(commit, &mut world.rng));
                 }
                 sent = sent.max(world.source.wal);
                 if waiting.is_empty() && world.rng.percent(40) {
@@ -146,7 +146,7 @@ fn stream(world: &Shared, tasks: &Tasks) -> Reader {
             }
             let pause = {
                 let mut world = world.lock();
-                if waiting.is_empty() { 1 + world.rng.below(20) } else { world.rng.below(8) }
+                if waiting.is_empty() { 2 + world.rng.below(30) } else { world.rng.below(8) }
             };
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }

@@ -13,41 +13,97 @@ mod traffic;
 mod wire;
 mod world;
 
-use std::time::{Duration, Instant};
+use crate::broken::{Rule, broken_by};
+use std::env;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+use world::Seen;
 
-/// Runs schedules from a seed on, as long as `go_on` says. Gives the first that fails.
-fn run(seeds: impl Iterator<Item = u64>, mut each: impl FnMut(u64, &world::Seen)) -> Result<(), (u64, String)> {
-    for seed in seeds {
-        let seen = traffic::schedule(seed).map_err(|failure| (seed, failure))?;
-        each(seed, &seen);
-    }
-    Ok(())
-}
+/// `make test` runs so many.
+const SCHEDULES: u64 = 10_000;
+/// A rule that is broken is found within so many.
+const FOUND_WITHIN: u64 = 400;
 
 fn traces() -> bool {
-    static TRACE: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| std::env::var_os("TRACE").is_some());
+    static TRACE: LazyLock<bool> = LazyLock::new(|| env::var_os("TRACE").is_some());
     *TRACE
 }
 
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// On all cores, each seed on one.
+fn on_all_cores(run: impl Fn() + Sync) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..cores).map(|_| scope.spawn(&run)).collect();
+        for one in all {
+            if let Err(panic) = one.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+}
+
+/// `SEED=n`: that one. `SCHEDULES=n`: so many, from `FROM` on.
 #[test]
 fn schedules() {
-    let seeds: Vec<u64> = match std::env::var("SEED") {
-        Ok(seed) => vec![seed.parse().expect("SEED is a number")],
-        Err(_) => (0..std::env::var("SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(200)).collect(),
-    };
-    let begun = Instant::now();
-    let count = seeds.len();
-    let mut sum = world::Seen::default();
-    let ended = run(seeds.into_iter(), |_, seen| {
-        sum.commits += seen.commits;
-        sum.consistent += seen.consistent;
-        sum.rereads += seen.rereads;
-        sum.crashes += seen.crashes;
+    let from = number("SEED").or(number("FROM")).unwrap_or(0);
+    let count = if number("SEED").is_some() { 1 } else { number("SCHEDULES").unwrap_or(SCHEDULES) };
+    let (next, begun) = (AtomicU64::new(from), Instant::now());
+    let sums: [AtomicU64; 4] = Default::default();
+    on_all_cores(|| {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= from + count {
+                return;
+            }
+            match traffic::schedule(seed) {
+                Ok(Seen { commits, consistent, rereads, crashes }) => {
+                    let seen = [commits, consistent, rereads, crashes];
+                    sums.iter().zip(seen).for_each(|(sum, seen)| _ = sum.fetch_add(seen, Relaxed));
+                }
+                Err(failure) => {
+                    next.store(u64::MAX / 2, Relaxed);
+                    panic!("schedule {seed} fails (`make sim SEED={seed}` runs it again): {failure}");
+                }
+            }
+        }
     });
-    if let Err((seed, failure)) = ended {
-        panic!("schedule {seed} fails (SEED={seed} runs it again): {failure}");
-    }
-    let took = begun.elapsed();
-    eprintln!("{count} schedules in {took:?}, {:?} each: {sum:?}", took / u32::try_from(count).unwrap_or(1).max(1));
-    let _: Duration = took;
+    let [commits, consistent, rereads, crashes] = sums.map(AtomicU64::into_inner);
+    let seconds = begun.elapsed().as_secs_f64();
+    eprintln!(
+        "{count} schedules in {seconds:.1} s: {commits} commits of the target, {consistent} of them compared, {rereads} looks at open \
+         re-reads, {crashes} faults"
+    );
+}
+
+/// The simulation has teeth: each rule that is broken is found.
+#[test]
+fn broken_rules_are_found() {
+    let next = AtomicU64::new(0);
+    let missed = std::sync::Mutex::new(Vec::new());
+    let only = env::var("RULE").ok();
+    on_all_cores(|| {
+        while let Some(&rule) = Rule::ALL.get(usize::try_from(next.fetch_add(1, Relaxed)).unwrap_or(usize::MAX)) {
+            if only.as_ref().is_some_and(|only| *only != format!("{rule:?}")) {
+                continue;
+            }
+            let found = broken_by(Some(rule), || {
+                let tries = (0..FOUND_WITHIN).map(|seed| (seed, traffic::schedule(seed)));
+                tries.filter_map(|(seed, done)| Some((seed, done.err()?))).next()
+            });
+            match found {
+                Some((seed, failure)) => {
+                    let short: String = failure.lines().next().unwrap_or_default().chars().take(100).collect();
+                    eprintln!("{:20} schedule {seed:3}: {short}", format!("{rule:?}"));
+                }
+                None => missed.lock().expect("nobody panics with it").push(rule),
+            }
+        }
+    });
+    let missed = missed.into_inner().expect("nobody panics with it");
+    assert!(missed.is_empty(), "not found within {FOUND_WITHIN} schedules: {missed:?}");
 }

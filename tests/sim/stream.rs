@@ -1,5 +1,6 @@
 //! The walsender: committed transactions as pgoutput sends them (PostgreSQL's manual, 55.9), in pieces.
 
+use super::rng::Rng;
 use super::source::{Cells, Change, Commit, SHAPES, Shape};
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -115,9 +116,13 @@ pub struct Walsender {
 
 impl Walsender {
     /// A transaction's frames, message by message.
-    pub fn transaction(&mut self, commit: &Commit) -> Vec<Bytes> {
+    pub fn transaction(&mut self, commit: &Commit, rng: &mut Rng) -> Vec<Bytes> {
         let mut messages = Vec::new();
         let mut send = |message: &BytesMut| {
+            if message[0] != b'B' && rng.percent(3) {
+                // it has read so far, and says so
+                messages.push(keepalive(commit.end));
+            }
             let mut out = BytesMut::new();
             data(&mut out, message);
             messages.push(out.freeze());

@@ -300,10 +300,16 @@ impl TargetSession {
                 let key = Key::Checkpoint(String::new(), 0);
                 target.lock(tx, &key)?;
                 let Some(Val::Checkpoint(old)) = target.get(tx, &key) else { return Ok(Answer::Done(0)) };
-                if old.epoch != epoch {
+                if old.epoch != epoch && !broken!(NoEpoch) {
                     return Ok(Answer::Done(0));
                 }
+                if broken!(CheckpointLost) {
+                    return Ok(Answer::Done(1));
+                }
                 let new = Checkpoint { position: Some(position), end: Some(end), ..old };
+                if broken!(CheckpointOutside) {
+                    target.committed.insert(key.clone(), Val::Checkpoint(new.clone()));
+                }
                 target.put(tx, key, Some(Val::Checkpoint(new)))?;
                 Ok(Answer::Done(1))
             });
@@ -399,6 +405,9 @@ impl TargetSession {
                 target.lock(tx, &key)?;
                 let Some(Val::Range(old)) = target.get(tx, &key) else { return Ok(Answer::Done(0)) };
                 let new = Range { text, done, rows: old.rows + rows, bytes: old.bytes + bytes };
+                if broken!(ProgressOutside) {
+                    target.committed.insert(key.clone(), Val::Range(new.clone()));
+                }
                 target.put(tx, key, Some(Val::Range(new)))?;
                 Ok(Answer::Done(1))
             });
@@ -431,7 +440,7 @@ impl TargetSession {
             let (table, flat) = (table_named(&text_param(params, 2)), texts_param(params, 3));
             let width = usize::try_from(int4_param(params, 4)).expect("small");
             return self.within(|target, tx, _| {
-                for key in flat.chunks(width) {
+                for key in flat.chunks(width).filter(|_| !broken!(RereadForgotten)) {
                     let at = Key::Reread(table, key.to_vec());
                     target.lock(tx, &at)?;
                     let tries = match target.get(tx, &at) {
@@ -480,7 +489,11 @@ impl TargetSession {
                 return Ok(Answer::Done(0));
             }
             for (key, value) in target.all(tx) {
-                if matches!(&value, Val::Reread(reread) if ids.contains(&reread.id)) {
+                let of_table = matches!(&key, Key::Reread(of, _) if *of == table) && broken!(DoneByTable);
+                if matches!(&value, Val::Reread(reread) if ids.contains(&reread.id) || of_table) {
+                    if broken!(DoneOutside) {
+                        target.committed.remove(&key);
+                    }
                     target.put(tx, key, None)?;
                 }
             }
@@ -537,10 +550,7 @@ impl Backend for TargetSession {
 
     fn end(&mut self) {
         if let Some(tx) = self.tx.take() {
-            let mut world = self.world.lock();
-            if world.target.life == self.life {
-                world.target.release(tx.id);
-            }
+            self.world.lock().target.release(tx.id);
         }
     }
 }
@@ -573,9 +583,10 @@ fn plan_statement(target: &mut Target, tx: &mut Tx, table: usize, statement: &St
             Ok(Answer::Done(rows.len() as u64))
         }
         Statement::DeleteOne => {
-            let found = target.rows(tx, table).into_iter().find(|(_, row)| *row == rows[0]);
-            let lacking = i64::from(found.is_none());
-            if let Some((key, _)) = found {
+            let equal = target.rows(tx, table).into_iter().filter(|(_, row)| *row == rows[0]);
+            let found: Vec<_> = equal.take(if broken!(DeletesAll) { usize::MAX } else { 1 }).collect();
+            let lacking = i64::from(found.is_empty());
+            for (key, _) in found {
                 target.remove(tx, table, &key)?;
             }
             Ok(Answer::Rows(vec![vec![Value::Int8(lacking)]]))
@@ -638,7 +649,7 @@ fn take(target: &mut Target, tx: &mut Tx, key: Key) -> Result<Answer, Stop> {
 fn mine(target: &mut Target, tx: &Tx, epoch: i64) -> Result<bool, Stop> {
     let key = Key::Checkpoint(String::new(), 0);
     target.share(tx, &key)?;
-    Ok(matches!(target.get(tx, &key), Some(Val::Checkpoint(found)) if found.epoch == epoch))
+    Ok(matches!(target.get(tx, &key), Some(Val::Checkpoint(found)) if found.epoch == epoch || broken!(NoEpochChunk)))
 }
 
 fn change_state(target: &mut Target, tx: &mut Tx, table: usize, change: impl FnOnce(&mut State)) -> Result<u64, Stop> {

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 /// So long, on the model's clock, the daemon has to get everything there once the traffic has ended.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 type Life = Pin<Box<dyn Future<Output = Result<End, PipelineError>>>>;
 

@@ -288,12 +288,15 @@ impl<B: Backend> Session<B> {
 
     /// Statements take their time, and some wait for others.
     async fn wait_for(&mut self, sql: &str, params: &Params, copied: Option<&[u8]>) -> Result<Answer, Refusal> {
-        let delay = self.world.lock().delay();
+        let delay = if sql.starts_with("SET ") { Duration::ZERO } else { self.world.lock().delay() };
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
         let begun = tokio::time::Instant::now();
         loop {
+            if self.backend.is_cut() {
+                return Err(Refusal::new("57P01", "terminating connection due to administrator command"));
+            }
             let done = self.backend.run(sql, params, copied);
             if super::traces() && !matches!(done, Ok(Answer::Wait)) {
                 let what = match &done {

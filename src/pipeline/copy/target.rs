@@ -175,7 +175,9 @@ impl Sink for ChunkTarget {
         let copy_out = plan.copy_keys_out(&rereads.keys);
         let copy_in = plan.copy_in(&staging, CopyForm::Staging);
         pipe((&source.client, &copy_out), (&self.client, &copy_in), failed, refused, |_| true).await?;
-        self.client.batch_execute(&plan.delete_absent(&staging, &rereads.keys)).await.map_err(refused)?;
+        if !broken!(AbsentStays) {
+            self.client.batch_execute(&plan.delete_absent(&staging, &rereads.keys)).await.map_err(refused)?;
+        }
         self.client.batch_execute("SAVEPOINT tablelift_rows").await.map_err(refused)?;
         if let Err(error) = self.client.batch_execute(&plan.upsert_from(&staging)).await.map_err(refused) {
             if !matches!(&error, PipelineError::Session(error) if error.is_unique_conflict()) {

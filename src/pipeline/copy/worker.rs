@@ -307,7 +307,7 @@ impl<S: Sinks> Worker<S> {
             // Behind what was the end of the WAL: a watermark that is there already, of an idle source, says nothing of our rows. One that lies
             // behind it is drawn by a capture that knows how far they reach.
             let mark = source::emit_mark(&source.client).await?;
-            let window = EndLsn(Lsn(mark.0.0 + 1));
+            let window = if broken!(WindowForgotten) { EndLsn::default() } else { EndLsn(Lsn(mark.0.0 + 1)) };
             let client = sink.client();
             if copying.tables[number].repeats {
                 sweep::sweep(&copying, number, source, client).await?;

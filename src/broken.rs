@@ -1,0 +1,133 @@
+//! Rules that the simulation breaks on purpose, one at a time, to be seen finding it (`tests/sim`). Outside of its tests nothing of it is there.
+
+/// Whether a rule is broken now.
+#[cfg(test)]
+macro_rules! broken {
+    ($rule:ident) => {
+        crate::broken::is(crate::broken::Rule::$rule)
+    };
+}
+
+#[cfg(not(test))]
+macro_rules! broken {
+    ($rule:ident) => {
+        false
+    };
+}
+
+#[cfg(test)]
+pub use kept::{Rule, broken_by, is};
+
+#[cfg(test)]
+mod kept {
+    use std::cell::Cell;
+
+    macro_rules! rules {
+        ($($(#[doc = $doc:literal])* $rule:ident,)*) => {
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub enum Rule {
+                $($(#[doc = $doc])* $rule,)*
+            }
+
+            impl Rule {
+                pub const ALL: &[Rule] = &[$(Rule::$rule,)*];
+            }
+        };
+    }
+
+    rules! {
+        /// What ran when the barrier was drawn is not waited for.
+        NoBarrier,
+        /// The barrier is drawn without an own transaction id.
+        NoOwnXid,
+        /// A snapshot need not see what the stream has brought.
+        LateIgnored,
+        /// The stream's 32 bits are taken to be of the present epoch.
+        NarrowXid,
+        /// What the stream brings is not remembered.
+        EmitsNothing,
+        /// What is too much to remember is forgotten, and no barrier is drawn.
+        ForgetsEmitted,
+        /// A chunk enters in the middle of the stream's writing.
+        NoTurns,
+        /// A chunk enters between two parts of a large transaction.
+        LetsGoInParts,
+        /// The table is not locked while a chunk is read.
+        NoLock,
+        /// Nobody looks whether the table has another file.
+        AnyFile,
+        /// The open-ended range ends a block early.
+        StopsShort,
+        /// A chunk's progress is kept though its rows are not.
+        ProgressOutside,
+        /// An update that finds no row is passed over.
+        MissIgnored,
+        /// A row that is read again and is not there stays.
+        AbsentStays,
+        /// The slot is confirmed before the target has committed.
+        ConfirmsAhead,
+        /// What the checkpoint covers is applied again.
+        ReplaysApplied,
+        /// The parts of a large transaction are committed one by one.
+        PartsCommitted,
+        TruncateIgnored,
+        /// The row of the old key stays.
+        KeyChangeLeaves,
+        /// An unchanged value counts as sent.
+        UnchangedTaken,
+        /// Rows of another moment count as rows of this one.
+        AlwaysExact,
+        /// A copy that is complete says nothing of the moment that its rows are of.
+        WindowForgotten,
+        /// What a row in the way keeps out is not read again.
+        PassedOver,
+        /// Too many keys to remember, and none counts as marked.
+        MarksForgotten,
+        /// A delete without a key takes all equal rows.
+        DeletesAll,
+        /// A keepalive inside of a transaction counts.
+        IdleInside,
+        /// The checkpoint is kept though the rows are not.
+        CheckpointOutside,
+        /// The rows are kept though the checkpoint is not.
+        CheckpointLost,
+        /// A re-read is asked for by nobody.
+        RereadForgotten,
+        /// A re-read's end is kept though its row is not.
+        DoneOutside,
+        /// All re-reads of a table end with one.
+        DoneByTable,
+        /// The writer may write in another epoch.
+        NoEpoch,
+        /// A chunk may be brought in another epoch.
+        NoEpochChunk,
+        /// One more is passed over with what is refused.
+        OneByOneSkips,
+        /// What came before a refusal is not done again.
+        LadderNoReplay,
+        /// That a row is to be read again is not told to those who build on it.
+        AsksUntold,
+        /// The same, of what an earlier life has left.
+        AsksForgotten,
+        /// That a row was read again is not told.
+        RereadsUnmarked,
+        /// A row that moves takes along what it has, of whatever moment.
+        MovesStale,
+    }
+
+    thread_local! {
+        static BROKEN: Cell<Option<Rule>> = const { Cell::new(None) };
+    }
+
+    pub fn is(rule: Rule) -> bool {
+        BROKEN.get() == Some(rule)
+    }
+
+    /// Runs something with a rule broken.
+    pub fn broken_by<T>(rule: Option<Rule>, run: impl FnOnce() -> T) -> T {
+        BROKEN.set(rule);
+        let done = run();
+        BROKEN.set(None);
+        done
+    }
+}
