@@ -105,8 +105,11 @@ async fn whole(source: &Client, target: &Client, connector: &Connector, plan: &T
     let ranges = crate::chunk::plan(parts.get(&plan.source).map_or(&[][..], Vec::as_slice));
     let states = table_state::read(target, &connector.name).await.map_err(PipelineError::from)?;
     match states.iter().find(|state| state.target == plan.target) {
-        Some(state) if state.copied => {
-            Ok(copy_range::resync(target, &connector.name, &plan.target, &ranges).await.map_err(PipelineError::from)?)
+        Some(state)
+            if state.copied
+                && copy_range::resync(target, &connector.name, &plan.target, &ranges).await.map_err(PipelineError::from)? =>
+        {
+            Ok(())
         }
         Some(_) => Err(wrong(format!("`{}` is being copied already", plan.target), "`tablelift status` shows how far it is")),
         None => Err(wrong(format!("`{}` is not copied yet", plan.target), "`tablelift run`, or SIGHUP if it runs, takes it on")),

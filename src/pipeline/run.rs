@@ -121,7 +121,7 @@ impl Life {
         let taken = checkpoint::take(&target, &connector.name, checkpoint::LOCAL, 0).await?;
         let mut states = table_state::read(&target, &connector.name).await?;
         let plans = prepared.compiled.iter().filter_map(|one| one.plan.as_ref().ok());
-        copy::begin((&source, &target), &connector, prepared.facts.version, plans, &mut states, &self.board).await?;
+        copy::begin((&source, &target, taken.epoch), &connector, prepared.facts.version, plans, &mut states, &self.board).await?;
         let ranges = copy_range::read(&target, &connector.name).await?;
         let setup = self.set_up(&target, prepared, &states, &ranges, &reader, &taken).await?;
         self.apart.clear();

@@ -43,35 +43,60 @@ fn text(range: &Range) -> String {
     serde_json::to_string(range).expect("plain data is always JSON")
 }
 
-/// A table's copy begins, or begins anew: it follows the stream from here on.
+/// A table's copy begins, or begins anew: it follows the stream from here on. False: another has taken the checkpoint since `epoch`, and
+/// nothing was written.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn plan(client: &Client, connector: &str, target: &TableName, ranges: &[Range]) -> Result<(), StoreError> {
-    let texts: Vec<String> = ranges.iter().map(text).collect();
-    let sql = "WITH old AS (DELETE FROM tablelift.copy_range WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND nth > $5),
-               state AS (UPDATE tablelift.table_state SET state = 'copy', rows_copied = 0, bytes_copied = 0
-                         WHERE connector = $1 AND target_schema = $2 AND target_name = $3)
-               INSERT INTO tablelift.copy_range (connector, target_schema, target_name, nth, range)
-               SELECT $1, $2, $3, nth::integer, range FROM unnest($4::text[]) WITH ORDINALITY AS ranges (range, nth)
-               ON CONFLICT (connector, target_schema, target_name, nth)
-               DO UPDATE SET range = excluded.range, done = false, rows = 0, bytes = 0";
-    let count = i32::try_from(texts.len()).unwrap_or(i32::MAX);
-    client
-        .execute(sql, &[&connector, &target.schema, &target.name, &texts, &count])
-        .await
-        .map_err(doing("record a copy's ranges"))?;
-    Ok(())
+pub async fn plan(
+    client: &Client,
+    connector: &str,
+    epoch: i64,
+    target: &TableName,
+    ranges: &[Range],
+) -> Result<bool, StoreError> {
+    record(client, connector, Some(epoch), target, ranges).await
 }
 
-/// A table that was copied is read once more.
+/// `epoch`: `None` is for whoever is not the daemon.
+async fn record(
+    client: &Client,
+    connector: &str,
+    epoch: Option<i64>,
+    target: &TableName,
+    ranges: &[Range],
+) -> Result<bool, StoreError> {
+    let texts: Vec<String> = ranges.iter().map(text).collect();
+    let sql = "WITH mine AS (SELECT FROM tablelift.checkpoint
+                             WHERE connector = $1 AND topic = $7 AND partition = 0 AND epoch = coalesce($6, epoch) FOR SHARE),
+               old AS (DELETE FROM tablelift.copy_range USING mine
+                       WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND nth > $5),
+               state AS (UPDATE tablelift.table_state SET state = 'copy', rows_copied = 0, bytes_copied = 0 FROM mine
+                         WHERE connector = $1 AND target_schema = $2 AND target_name = $3),
+               new AS (INSERT INTO tablelift.copy_range (connector, target_schema, target_name, nth, range)
+                       SELECT $1, $2, $3, nth::integer, range FROM mine, unnest($4::text[]) WITH ORDINALITY AS ranges (range, nth)
+                       ON CONFLICT (connector, target_schema, target_name, nth)
+                       DO UPDATE SET range = excluded.range, done = false, rows = 0, bytes = 0)
+               SELECT EXISTS (SELECT FROM mine)";
+    let count = i32::try_from(texts.len()).unwrap_or(i32::MAX);
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+        [&connector, &target.schema, &target.name, &texts, &count, &epoch, &checkpoint::LOCAL];
+    Ok(client.query_one(sql, &params).await.map_err(doing("record a copy's ranges"))?.get(0))
+}
+
+/// A table that was copied is read once more. False: it is being copied, and nothing was written.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn resync(client: &Client, connector: &str, target: &TableName, ranges: &[Range]) -> Result<(), StoreError> {
-    let sql = "UPDATE tablelift.table_state SET repeats = true WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
-    client.execute(sql, &[&connector, &target.schema, &target.name]).await.map_err(doing("ask for a copy"))?;
-    plan(client, connector, target, ranges).await
+pub async fn resync(client: &Client, connector: &str, target: &TableName, ranges: &[Range]) -> Result<bool, StoreError> {
+    let action = "ask for a copy";
+    client.batch_execute("BEGIN").await.map_err(doing(action))?;
+    let sql = "UPDATE tablelift.table_state SET repeats = true
+               WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND state = 'follow'";
+    let asked = client.execute(sql, &[&connector, &target.schema, &target.name]).await.map_err(doing(action))? == 1
+        && record(client, connector, None, target, ranges).await?;
+    client.batch_execute(if asked { "COMMIT" } else { "ROLLBACK" }).await.map_err(doing(action))?;
+    Ok(asked)
 }
 
 /// Ends the repeated copies: their tables follow as before. Gives their targets.

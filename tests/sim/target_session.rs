@@ -68,6 +68,11 @@ pub struct TargetSession {
 
 /// Statements on the control tables: how they begin, their parameters, their columns.
 const KNOWN: &[(&str, &[u32], &[u32])] = &[
+    (
+        "WITH mine AS (SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $7 AND partition = 0 AND epoch = coalesce",
+        &[TEXT, TEXT, TEXT, TEXTS, INT4, INT8, TEXT],
+        &[BOOL],
+    ),
     ("SELECT pg_backend_pid()", &[], &[INT4]),
     ("SELECT pg_catalog.has_function_privilege", &[TEXT], &[BOOL, BOOL]),
     ("INSERT INTO tablelift.checkpoint AS c", &[TEXT, TEXT, INT4], &[TEXT, INT4, INT8, INT8, TEXT, TEXT, INT8]),
@@ -80,7 +85,6 @@ const KNOWN: &[(&str, &[u32], &[u32])] = &[
     ("UPDATE tablelift.table_state SET lacks_from = coalesce", &[TEXT, TEXT, TEXT, TEXT, TEXT, TEXT], &[]),
     ("UPDATE tablelift.table_state SET lacks_from = $4", &[TEXT, TEXT, TEXT, TEXT], &[]),
     ("UPDATE tablelift.table_state SET halted_because = NULL", &[TEXT, TEXT, TEXT], &[]),
-    ("WITH old AS (DELETE FROM tablelift.copy_range", &[TEXT, TEXT, TEXT, TEXTS, INT4], &[]),
     ("SELECT target_schema, target_name, nth, range", &[TEXT], &[TEXT, TEXT, INT4, TEXT, BOOL, INT8, INT8]),
     ("SELECT c.copy_paused", &[TEXT], &[BOOL, TEXT, TEXT]),
     (
@@ -347,9 +351,12 @@ impl TargetSession {
     }
 
     fn ranges(&mut self, sql: &str, params: &Params) -> Result<Answer, Stop> {
-        if sql.starts_with("WITH old AS (DELETE FROM tablelift.copy_range") {
-            let (table, texts) = (table_named(&text_param(params, 2)), texts_param(params, 3));
+        if sql.contains("new AS (INSERT INTO tablelift.copy_range") {
+            let (table, texts, epoch) = (table_named(&text_param(params, 2)), texts_param(params, 3), int8_param(params, 5));
             return self.within(|target, tx, _| {
+                if !mine(target, tx, epoch)? {
+                    return Ok(Answer::Rows(vec![vec![Value::Bool(false)]]));
+                }
                 let new = |state: &mut State| "copy".clone_into(&mut state.state);
                 change_state(target, tx, table, new)?;
                 for key in ranges_of(target, tx, table) {
@@ -359,7 +366,7 @@ impl TargetSession {
                     let range = Range { text, done: false, rows: 0, bytes: 0 };
                     target.put(tx, Key::Range(table, nth), Some(Val::Range(range)))?;
                 }
-                Ok(Answer::Done(1))
+                Ok(Answer::Rows(vec![vec![Value::Bool(true)]]))
             });
         }
         if sql.starts_with("SELECT target_schema, target_name, nth, range") {

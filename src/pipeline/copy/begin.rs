@@ -8,6 +8,7 @@ use crate::pipeline::PipelineError;
 use crate::pipeline::board::Board;
 use crate::store::copy_range;
 use crate::store::table_state::{self, Halted, TableState};
+use crate::target::TargetError;
 use tokio_postgres::Client;
 
 /// From this version on a range of blocks is read without reading the whole table (PostgreSQL 14's release notes, "TID range scans").
@@ -23,7 +24,7 @@ pub fn in_chunks(plan: &TablePlan, version: u32) -> bool {
 /// # Errors
 /// See [`PipelineError`].
 pub async fn begin<'p>(
-    (source, target): (&Client, &Client),
+    (source, target, epoch): (&Client, &Client, i64),
     connector: &Connector,
     version: u32,
     plans: impl Iterator<Item = &'p TablePlan>,
@@ -48,7 +49,9 @@ pub async fn begin<'p>(
             continue;
         }
         let ranges = crate::chunk::plan(parts.get(&plan.source).map_or(&[][..], Vec::as_slice));
-        copy_range::plan(target, &connector.name, &plan.target, &ranges).await?;
+        if !copy_range::plan(target, &connector.name, epoch, &plan.target, &ranges).await? {
+            return Err(TargetError::Fenced.into());
+        }
         table_state::lift(target, &connector.name, &plan.target).await?;
         for state in states.iter_mut().filter(|state| state.target == plan.target) {
             (state.copying, state.halted) = (true, None);

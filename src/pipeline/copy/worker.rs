@@ -269,7 +269,9 @@ impl<S: Sinks> Worker<S> {
             let ranges = crate::chunk::plan(parts.get(&name).map_or(&[][..], Vec::as_slice));
             let target = copying.tables[number].copying[0].clone();
             tracing::info!(table = %target, "its files in the source are others than they were: its rows are read again");
-            copy_range::plan(sink.client(), &copying.connector.name, &target, &ranges).await?;
+            if !copy_range::plan(sink.client(), &copying.connector.name, copying.epoch, &target, &ranges).await? {
+                return Err(TargetError::Fenced.into());
+            }
             Ok::<_, PipelineError>(Some(ranges))
         };
         let planned = planned.await;

@@ -16,6 +16,7 @@ use crate::pipeline::window::{Marks, Window};
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::store::table_state::TableState;
 use crate::store::{checkpoint, copy_range, table_state};
+use crate::target::TargetError;
 use crate::telemetry;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -69,7 +70,7 @@ pub async fn take_up(
         }
         if of_table().any(|state| !state.copying && !state.copied) {
             reset(life, spec, record.epoch, producer).await?;
-            begin(life, source, &target, spec, table).await?;
+            begin(life, source, (&target, epoch), spec, table).await?;
         }
         let known = record.tables.entry(spec.shape.name.to_string()).or_default();
         known.copying = true;
@@ -125,17 +126,19 @@ async fn reset(life: &CaptureLife, spec: &TableSpec, epoch: u64, producer: &Prod
 async fn begin(
     life: &CaptureLife,
     source: &Client,
-    target: &Client,
+    (target, epoch): (&Client, i64),
     spec: &TableSpec,
     table: &CopyTable,
 ) -> Result<(), PipelineError> {
     let parts = catalog::parts(source, std::slice::from_ref(&spec.shape.name)).await?;
     let ranges = crate::chunk::plan(parts.get(&spec.shape.name).map_or(&[][..], Vec::as_slice));
     let (first, others) = table.targets.split_first().expect("a table without targets is not copied");
+    let mut ours = true;
     for other in others {
-        copy_range::plan(target, &life.connector.name, other, &[]).await?;
+        ours = ours && copy_range::plan(target, &life.connector.name, epoch, other, &[]).await?;
     }
-    Ok(copy_range::plan(target, &life.connector.name, first, &ranges).await?)
+    ours = ours && copy_range::plan(target, &life.connector.name, epoch, first, &ranges).await?;
+    if ours { Ok(()) } else { Err(TargetError::Fenced.into()) }
 }
 
 impl Copies {
