@@ -50,8 +50,6 @@ mod kept {
         ForgetsEmitted,
         /// A chunk enters in the middle of the stream's writing.
         NoTurns,
-        /// A chunk enters between two parts of a large transaction.
-        LetsGoInParts,
         /// The table is not locked while a chunk is read.
         NoLock,
         /// Nobody looks whether the table has another file.

@@ -82,7 +82,7 @@ pub struct Must {
 
 impl Emitted {
     /// More are not remembered one by one (8 bytes each, all told): a new barrier takes their place.
-    const MOST: usize = if cfg!(test) { 24 } else { 100_000 };
+    const MOST: usize = if cfg!(test) { 6 } else { 100_000 };
 
     /// The stream brings a transaction: before its first change is handed on.
     pub fn add(&mut self, xid: u32) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// Keys of one table that are remembered one by one: more, and all of its rows count as being read again.
-const MOST_KEYS: usize = if cfg!(test) { 12 } else { 100_000 };
+const MOST_KEYS: usize = if cfg!(test) { 3 } else { 100_000 };
 
 /// Shared by the writer, the copy and the re-reads of a life. Tables by the numbers of their plans (Kafka: of their topics).
 #[derive(Clone)]

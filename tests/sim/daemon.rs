@@ -145,8 +145,9 @@ fn stream(world: &Shared, tasks: &Tasks) -> Reader {
                 }
             }
             let pause = {
-                let mut world = world.lock();
-                if waiting.is_empty() { 2 + world.rng.below(30) } else { world.rng.below(8) }
+                let world = &mut *world.lock();
+                let lag = world.lag;
+                if waiting.is_empty() { 2 + world.rng.below(30) } else { world.rng.below(lag) }
             };
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }

@@ -23,7 +23,7 @@ use world::Seen;
 /// `make test` runs so many.
 const SCHEDULES: u64 = 10_000;
 /// A rule that is broken is found within so many.
-const FOUND_WITHIN: u64 = 400;
+const FOUND_WITHIN: u64 = 1_000;
 
 fn traces() -> bool {
     static TRACE: LazyLock<bool> = LazyLock::new(|| env::var_os("TRACE").is_some());

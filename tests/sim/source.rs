@@ -265,7 +265,7 @@ impl Source {
                     let range = if shape.key.len() > 1 { 4 } else { 12 };
                     Some(rng.below(range).to_string())
                 } else if shape.unique == Some(column) {
-                    (!rng.percent(20)).then(|| format!("u{}", rng.below(8)))
+                    (!rng.percent(20)).then(|| format!("u{}", rng.below(10)))
                 } else if shape.key.is_empty() {
                     (!rng.percent(20)).then(|| format!("w{}", rng.below(3)))
                 } else {
@@ -288,13 +288,13 @@ impl Source {
         }
         let rows = self.free_rows(table, xid);
         match rng.below(100) {
-            0..30 => self.try_insert(table, xid, rng),
-            30..80 if !rows.is_empty() => self.try_update(table, xid, *rng.pick(&rows), rng),
-            80..95 if !rows.is_empty() => {
+            0..25 => self.try_insert(table, xid, rng),
+            25..75 if !rows.is_empty() => self.try_update(table, xid, *rng.pick(&rows), rng),
+            75..88 if !rows.is_empty() => {
                 let at = *rng.pick(&rows);
                 self.delete(table, xid, at);
             }
-            95..98 => self.hand_over(table, xid, &rows, rng),
+            88..98 => self.hand_over(table, xid, &rows, rng),
             _ => self.try_insert(table, xid, rng),
         }
     }
@@ -351,7 +351,10 @@ impl Source {
     /// One row gives its unique value to another; or a key is deleted and inserted anew.
     fn hand_over(&mut self, table: usize, xid: u64, rows: &[usize], rng: &mut Rng) {
         let (Some(column), true) = (SHAPES[table].unique, rows.len() > 1) else { return };
-        let (from, to) = (rows[0], rows[rows.len() - 1]);
+        let (from, to) = (*rng.pick(rows), *rng.pick(rows));
+        if from == to {
+            return;
+        }
         let value = self.tables[table].heap[from].row[column].clone();
         let (mut giver, mut taker) = (self.tables[table].heap[from].row.clone(), self.tables[table].heap[to].row.clone());
         giver[column] = None;

@@ -79,6 +79,7 @@ impl Backend for SourceSession {
     fn describe(&self, sql: &str) -> (Vec<u32>, Vec<u32>) {
         let known: &[(&str, &[u32], &[u32])] = &[
             ("SELECT pg_backend_pid()", &[], &[INT4]),
+            ("SELECT ARRAY[", &[], &[TEXTS]),
             ("SELECT (SELECT system_identifier", &[], &[TEXT; 11]),
             ("SELECT pg_catalog.quote_ident(n.nspname)", &[OID], &[TEXT]),
             ("SELECT pg_catalog.pg_relation_filenode($1::oid)", &[OID, TEXT], &[OID, INT8, OID]),
@@ -125,6 +126,15 @@ impl Backend for SourceSession {
             }
             world.source.tables[table].readers.insert(self.id);
             return Ok(Answer::Done(0));
+        }
+        if sql.starts_with("SELECT ARRAY[") {
+            // `absent_keys`: its first literals are the format's
+            let (table, values) = (table_in(sql), sql.find("(VALUES ").expect("values"));
+            let snapshot = self.snapshot();
+            let there: Vec<_> = self.world.lock().source.read(table, &snapshot, None);
+            let there: Vec<_> = there.iter().filter_map(|row| super::target::key_of(table, row)).collect();
+            let keys = keys_in(&sql[values..], SHAPES[table].key.len()).into_iter().filter(|key| !there.contains(key));
+            return Ok(Answer::Rows(keys.map(|key| vec![Value::Texts(key)]).collect()));
         }
         if sql.starts_with("COPY (") {
             return Ok(self.copy(sql));

@@ -119,7 +119,7 @@ impl Walsender {
     pub fn transaction(&mut self, commit: &Commit, rng: &mut Rng) -> Vec<Bytes> {
         let mut messages = Vec::new();
         let mut send = |message: &BytesMut| {
-            if message[0] != b'B' && rng.percent(3) {
+            if message[0] != b'B' && rng.percent(5) {
                 // it has read so far, and says so
                 messages.push(keepalive(commit.end));
             }

@@ -106,6 +106,7 @@ const KNOWN: &[(&str, &[u32], &[u32])] = &[
     ("SELECT target_schema, target_name, key, id FROM tablelift.reread", &[TEXT, INT8S, INT8], &[TEXT, TEXT, TEXTS, INT8]),
     ("SELECT pg_catalog.count(*) FROM tablelift.reread", &[TEXT], &[INT8]),
     ("SELECT EXISTS (SELECT FROM", &[], &[BOOL]),
+    ("SELECT ARRAY[", &[], &[TEXTS]),
 ];
 
 impl TargetSession {
@@ -340,10 +341,25 @@ impl TargetSession {
             let table = table_in(&sql);
             return self.within(|target, tx, _| Ok(Answer::Rows(vec![vec![Value::Bool(!target.rows(tx, table).is_empty())]])));
         }
+        if sql.starts_with("SELECT ARRAY[") {
+            return self.keys(&sql);
+        }
         if sql.contains("tablelift.reread") {
             return self.rereads(&sql, params);
         }
         self.ranges(&sql, params)
+    }
+
+    /// `target_keys`.
+    fn keys(&mut self, sql: &str) -> Result<Answer, Stop> {
+        let (table, condition) = (table_in(sql), sql.find(" WHERE ").expect("a condition"));
+        let behind = keys_in(&sql[condition..], SHAPES[table].key.len()).pop();
+        self.within(|target, tx, _| {
+            let keys = target.rows(tx, table).into_iter().filter_map(|(_, row)| key_of(table, &row));
+            let mut keys: Vec<Vec<String>> = keys.filter(|key| behind.as_ref().is_none_or(|behind| key > behind)).collect();
+            keys.sort();
+            Ok(Answer::Rows(keys.into_iter().map(|key| vec![Value::Texts(key)]).collect()))
+        })
     }
 
     fn change_state(&mut self, table: usize, change: impl FnOnce(&mut State)) -> Result<Answer, Stop> {

@@ -39,7 +39,7 @@ pub fn schedule(seed: u64) -> Result<Seen, String> {
 /// Rows that are there before we come. Gives how many workers copy them.
 fn begin(world: &mut World) -> usize {
     let World { source, rng, .. } = world;
-    let rows = rng.below(40);
+    let rows = rng.below(60);
     for _ in 0..rows {
         let xid = source.begin();
         // the table without a key is followed from its first row
@@ -63,7 +63,7 @@ fn begin(world: &mut World) -> usize {
 async fn traffic(world: Shared) {
     let (steps, gap, truncates) = {
         let rng = &mut world.lock().rng;
-        (20 + rng.below(120), *rng.pick(&[1, 5, 30, 120]), rng.percent(25))
+        (30 + rng.below(150), *rng.pick(&[4, 12, 30, 60]), rng.percent(25))
     };
     for _ in 0..steps {
         let pause = {
@@ -91,8 +91,8 @@ fn step(world: &mut World, truncates: bool) {
         25..30 if !open.is_empty() => source.abort(*rng.pick(&open)),
         30..55 if !open.is_empty() => drop(source.commit(*rng.pick(&open), late)),
         55..57 if truncates => source.truncate(rng.index(SHAPES.len()), late),
-        57..59 => source.rewrite(rng.index(SHAPES.len()), rng),
-        59..61 => drop(source.mark()),
+        57..60 => source.rewrite(rng.index(SHAPES.len()), rng),
+        60..61 => drop(source.mark()),
         _ if !open.is_empty() => {
             let xid = *rng.pick(&open);
             let many = if rng.percent(4) { 30 } else { 1 + rng.below(3) };
@@ -111,6 +111,10 @@ enum Fault {
     Zombie,
     Source,
     Target,
+    /// A person asks for a table to be copied once more.
+    Resync,
+    /// The same, with a reason.
+    Tamper,
 }
 
 /// Lives after lives, with faults between, until all is there.
@@ -159,13 +163,23 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
                 faults -= 1;
                 world.lock().seen.crashes += 1;
                 fault_at = tokio::time::Instant::now() + Duration::from_millis(rng.below(600));
-                let fault = rng.pick(&[Fault::Kill, Fault::Kill, Fault::Zombie, Fault::Source, Fault::Target]);
+                let fault = rng.pick(&[
+                    Fault::Kill,
+                    Fault::Kill,
+                    Fault::Zombie,
+                    Fault::Source,
+                    Fault::Target,
+                    Fault::Resync,
+                    Fault::Tamper,
+                ]);
                 world.lock().tell(&format!("==== {fault:?}"));
                 match fault {
                     Fault::Kill => life = None,
                     Fault::Zombie => zombies.extend(life.take()),
                     Fault::Source => world.lock().source.restart(),
                     Fault::Target => world.lock().target.restart(),
+                    Fault::Resync => world.lock().resync(false),
+                    Fault::Tamper => world.lock().resync(true),
                 }
             }
             None => {}

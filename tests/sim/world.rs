@@ -1,9 +1,10 @@
 //! Both databases, the traffic, and what happens to them and to us.
 
 use super::rng::Rng;
-use super::source::{Fold, SHAPES, Source};
-use super::target::{Key, Target, Val};
+use super::source::{Cells, Fold, SHAPES, Source};
+use super::target::{Key, Range, State, Stop, Target, Tx, Val};
 use crate::change::{CommitLsn, EndLsn, Lsn, Position};
+use crate::chunk::Part;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ pub struct World {
     pub target: Target,
     /// How much slower statements are than they could be, in the thick of it.
     pub slowness: u64,
+    /// The walsender's pauses, in milliseconds at the most.
+    pub lag: u64,
+    /// Somebody has written into one of the target's tables, and has asked for a copy that cures it.
+    pub tampered: Option<usize>,
     pub failure: Option<String>,
     /// What was seen, to judge whether schedules go where they should.
     pub seen: Seen,
@@ -48,12 +53,15 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let source = Source::new(&mut rng);
-        let slowness = *rng.pick(&[0, 1, 5, 30]);
+        let slowness = *rng.pick(&[0, 1, 5, 20]);
+        let lag = *rng.pick(&[8, 8, 60, 250]);
         Self {
             rng,
             source,
             target: Target::default(),
             slowness,
+            lag,
+            tampered: None,
             failure: None,
             seen: Seen::default(),
             begun: tokio::time::Instant::now(),
@@ -111,6 +119,8 @@ impl World {
         self.seen.commits += 1;
         self.seen.rereads += self.target.committed.keys().filter(|key| matches!(key, Key::Reread(..))).count() as u64;
         let (end, quiet) = self.standing();
+        let repeats = |table| matches!(self.target.committed.get(&Key::State(table)), Some(Val::State(state)) if state.repeats);
+        self.tampered = self.tampered.filter(|&table| repeats(table));
         if !quiet || self.failure.is_some() {
             return;
         }
@@ -122,6 +132,59 @@ impl World {
             let what = difference(wanted, &found);
             self.fail(format!("the target is not the source at {}: {what}", Lsn(end)));
         }
+    }
+
+    /// `resync --table`, perhaps after somebody has written where only we should.
+    pub fn resync(&mut self, tamper: bool) {
+        let table = self.rng.index(SHAPES.len() - 1);
+        let mut tx = self.target.begin();
+        if self.ask(&mut tx, table, tamper).is_err() {
+            // what is held by others, or being copied, is left alone
+            self.target.release(tx.id);
+            return;
+        }
+        self.tampered = tamper.then_some(table).or(self.tampered);
+        self.target.commit(tx);
+        self.tell(&format!("==== resync of {}, tampered: {tamper}", SHAPES[table].name));
+        self.committed();
+    }
+
+    fn ask(&mut self, tx: &mut Tx, table: usize, tamper: bool) -> Result<(), Stop> {
+        let key = Key::State(table);
+        self.target.lock(tx, &key)?;
+        let Some(Val::State(state)) = self.target.get(tx, &key).filter(|_| self.tampered.is_none()) else {
+            return Err(Stop::Wait);
+        };
+        if state.state != "follow" || state.lacks.is_some() {
+            return Err(Stop::Wait);
+        }
+        if tamper {
+            for (key, mut row) in self.target.rows(tx, table) {
+                match self.rng.below(4) {
+                    0 => drop(self.target.remove(tx, table, &key)?),
+                    1 => {
+                        *row.last_mut().expect("it has columns") = Some("tampered".to_owned());
+                        self.target.change(tx, table, &key, &row)?;
+                    }
+                    _ => {}
+                }
+            }
+            let mut row: Cells = vec![None; SHAPES[table].columns.len()];
+            for &column in SHAPES[table].key {
+                row[column] = Some(format!("t{}", self.rng.below(3)));
+            }
+            self.target.add(tx, table, &row, true)?;
+        }
+        let state = State { state: "copy".to_owned(), repeats: true, ..state };
+        self.target.put(tx, key, Some(Val::State(state)))?;
+        let source = &self.source.tables[table];
+        let part = Part { relation: super::stream::oid(table), file: source.file, blocks: source.blocks };
+        for (nth, range) in (1..).zip(crate::chunk::plan(&[part])) {
+            let text = serde_json::to_string(&range).expect("plain data");
+            let range = Range { text, done: false, rows: 0, bytes: 0 };
+            self.target.put(tx, Key::Range(table, nth), Some(Val::Range(range)))?;
+        }
+        Ok(())
     }
 
     /// The target holds all of it.
