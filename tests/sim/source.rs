@@ -265,7 +265,7 @@ impl Source {
                     let range = if shape.key.len() > 1 { 4 } else { 12 };
                     Some(rng.below(range).to_string())
                 } else if shape.unique == Some(column) {
-                    (!rng.percent(20)).then(|| format!("u{}", rng.below(10)))
+                    (!rng.percent(20)).then(|| format!("u{}", rng.below(8)))
                 } else if shape.key.is_empty() {
                     (!rng.percent(20)).then(|| format!("w{}", rng.below(3)))
                 } else {
@@ -289,12 +289,12 @@ impl Source {
         let rows = self.free_rows(table, xid);
         match rng.below(100) {
             0..25 => self.try_insert(table, xid, rng),
-            25..75 if !rows.is_empty() => self.try_update(table, xid, *rng.pick(&rows), rng),
-            75..88 if !rows.is_empty() => {
+            25..72 if !rows.is_empty() => self.try_update(table, xid, *rng.pick(&rows), rng),
+            72..82 if !rows.is_empty() => {
                 let at = *rng.pick(&rows);
                 self.delete(table, xid, at);
             }
-            88..98 => self.hand_over(table, xid, &rows, rng),
+            82..98 => self.hand_over(table, xid, &rows, rng),
             _ => self.try_insert(table, xid, rng),
         }
     }

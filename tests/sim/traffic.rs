@@ -115,13 +115,15 @@ enum Fault {
     Resync,
     /// The same, with a reason.
     Tamper,
+    /// A person asks for rows to be read again.
+    Rows,
 }
 
 /// Lives after lives, with faults between, until all is there.
 async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandle<()>) -> Result<(), String> {
     let (mut faults, mut rng) = {
         let world = &mut *world.lock();
-        (world.rng.below(6), Rng::new(world.rng.next()))
+        (world.rng.below(8), Rng::new(world.rng.next()))
     };
     let mut zombies: FuturesUnordered<Life> = FuturesUnordered::new();
     let mut life: Option<Life> = None;
@@ -171,6 +173,8 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
                     Fault::Target,
                     Fault::Resync,
                     Fault::Tamper,
+                    Fault::Rows,
+                    Fault::Rows,
                 ]);
                 world.lock().tell(&format!("==== {fault:?}"));
                 match fault {
@@ -179,6 +183,7 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
                     Fault::Source => world.lock().source.restart(),
                     Fault::Target => world.lock().target.restart(),
                     Fault::Resync => world.lock().resync(false),
+                    Fault::Rows => world.lock().resync_rows(),
                     Fault::Tamper => world.lock().resync(true),
                 }
             }

@@ -288,7 +288,7 @@ impl<B: Backend> Session<B> {
 
     /// Statements take their time, and some wait for others.
     async fn wait_for(&mut self, sql: &str, params: &Params, copied: Option<&[u8]>) -> Result<Answer, Refusal> {
-        let delay = if sql.starts_with("SET ") { Duration::ZERO } else { self.world.lock().delay() };
+        let delay = self.world.lock().delay(sql);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }

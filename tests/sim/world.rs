@@ -2,7 +2,7 @@
 
 use super::rng::Rng;
 use super::source::{Cells, Fold, SHAPES, Source};
-use super::target::{Key, Range, State, Stop, Target, Tx, Val};
+use super::target::{Key, Range, Reread, State, Stop, Target, Tx, Val};
 use crate::change::{CommitLsn, EndLsn, Lsn, Position};
 use crate::chunk::Part;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,9 +68,13 @@ impl World {
         }
     }
 
-    /// A statement's time.
-    pub fn delay(&mut self) -> Duration {
-        let most = if self.rng.percent(3) { 40 * self.slowness } else { self.slowness };
+    /// A statement's time. What takes long in the world does so here.
+    pub fn delay(&mut self, sql: &str) -> Duration {
+        if sql.starts_with("SET ") {
+            return Duration::ZERO;
+        }
+        let long = if sql == "COMMIT" || sql.starts_with("COPY (") { 12 } else { 3 };
+        let most = if self.rng.percent(long) { 40 * self.slowness } else { self.slowness };
         if self.rng.percent(30) { Duration::ZERO } else { Duration::from_millis(self.rng.below(most + 1)) }
     }
 
@@ -147,6 +151,25 @@ impl World {
         self.target.commit(tx);
         self.tell(&format!("==== resync of {}, tampered: {tamper}", SHAPES[table].name));
         self.committed();
+    }
+
+    /// `resync --key`, of some keys, which the source may have or not.
+    pub fn resync_rows(&mut self) {
+        let table = self.rng.index(SHAPES.len() - 1);
+        let width = SHAPES[table].key.len();
+        let mut tx = self.target.begin();
+        for _ in 0..1 + self.rng.below(4) {
+            let range = if width > 1 { 4 } else { 12 };
+            let key = (0..width).map(|_| self.rng.below(range).to_string()).collect();
+            let id = i64::try_from(self.target.serial()).expect("few");
+            let reread = Reread { id, tries: 0, asked: tokio::time::Instant::now() };
+            if self.target.put(&mut tx, Key::Reread(table, key), Some(Val::Reread(reread))).is_err() {
+                self.target.release(tx.id);
+                return;
+            }
+        }
+        self.target.commit(tx);
+        self.tell("==== resync of rows");
     }
 
     fn ask(&mut self, tx: &mut Tx, table: usize, tamper: bool) -> Result<(), Stop> {

@@ -151,8 +151,10 @@ impl<S: Sinks> Worker<S> {
         let (work, who) = (&copying.work, task.target.to_string());
         match error {
             ChunkError::Invisible(xid) => {
+                // whatever becomes of the sessions, the range is given back
+                let refused = work.later(&task, MOMENT, true);
                 self.sessions.give_back().await?;
-                if work.later(&task, MOMENT, true) > AIM
+                if refused > AIM
                     && let Some(source) = self.sessions.source()
                 {
                     copying.board.waits(&who, Some(holdup::invisible(&source.client, xid).await));
