@@ -23,9 +23,15 @@ pub struct Headway {
 impl Headway {
     /// `now`: since any fixed moment, and it only grows. An amount that is less than before begins anew.
     pub fn note(&mut self, now: Duration, amount: u64) {
-        match self.steps.back() {
-            Some(&(_, last)) if last == amount => return,
-            Some(&(then, last)) if last < amount && now <= then + STALLED => {}
+        let alone = self.steps.len() == 1;
+        match self.steps.back_mut() {
+            // until it moves, only the last look is of interest
+            Some((then, last)) if *last == amount && self.begun_between && alone => {
+                *then = now;
+                return;
+            }
+            Some(&mut (_, last)) if last == amount => return,
+            Some(&mut (then, last)) if last < amount && now <= then + STALLED => {}
             _ => *self = Self { steps: VecDeque::new(), begun_between: self.steps.is_empty() },
         }
         self.steps.push_back((now, amount));
@@ -132,7 +138,8 @@ mod tests {
                     if done * 2 < blocks {
                         continue;
                     }
-                    let told = headway.left(Duration::from_secs_f64(now), blocks - done).expect("half of it was seen").as_secs_f64();
+                    let told =
+                        headway.left(Duration::from_secs_f64(now), blocks - done).expect("half of it was seen").as_secs_f64();
                     let off = (told - (whole - now)).abs();
                     // of what is left, and towards the end of a look's time
                     assert!(
@@ -155,9 +162,15 @@ mod tests {
         }
         assert_eq!(headway.left(Duration::from_secs(100), 5), None);
         headway.note(Duration::from_secs(101), 10);
+        let left = headway.left(Duration::from_secs(101), 5).unwrap();
+        assert!(left <= Duration::from_secs(1), "the wait before it is no part of it: {left:?}");
         headway.note(Duration::from_secs(102), 20);
         headway.note(Duration::from_secs(103), 30);
-        assert_eq!(headway.left(Duration::from_secs(103), 50), Some(Duration::from_secs(5)), "the wait before it is no part of it");
+        assert_eq!(
+            headway.left(Duration::from_secs(103), 50),
+            Some(Duration::from_secs(5)),
+            "the wait before it is no part of it"
+        );
         assert_eq!(headway.left(Duration::from_secs(103), 0), Some(Duration::ZERO));
     }
 

@@ -143,7 +143,8 @@ mod tests {
         let of = |relation, next, end| Range::Blocks { relation, file: 2, next, end };
         // half of the first file, whose rows are mostly in TOAST; all of the second; the third came later
         let parts = [part(1, 100, 10_000), part(2, 100, 100), part(3, 50, 50)];
-        let ranges = [(of(1, 40, Some(50)), false), (of(1, 60, None), false), (of(2, 50, Some(50)), true), (of(2, 100, None), true)];
+        let ranges =
+            [(of(1, 40, Some(50)), false), (of(1, 60, None), false), (of(2, 50, Some(50)), true), (of(2, 100, None), true)];
         assert_eq!(bytes_read(&parts, &ranges), 5000 + 100);
         assert_eq!(bytes_read(&parts, &[]), 0, "nothing is planned yet");
         assert_eq!(bytes_read(&[part(1, 0, 0)], &[(of(1, 0, None), false)]), 0, "an empty table");

@@ -29,7 +29,7 @@ pub async fn pipe(
     (target, copy_in): (&Client, &str),
     at_source: impl Fn(tokio_postgres::Error) -> PipelineError,
     at_target: impl Fn(tokio_postgres::Error) -> PipelineError,
-    mut go_on: impl FnMut(u64) -> bool,
+    mut go_on: impl FnMut(Piped) -> bool,
 ) -> Result<Option<Piped>, PipelineError> {
     let rows = source.copy_out(copy_out).await.map_err(&at_source)?;
     let sink = target.copy_in::<_, Bytes>(copy_in).await.map_err(&at_target)?;
@@ -44,7 +44,7 @@ pub async fn pipe(
         let row = match next {
             Ok(Some(row)) => row,
             Ok(None) => break,
-            Err(_) if !go_on(messages) => return Ok(None),
+            Err(_) if !go_on(Piped { rows: messages, bytes }) => return Ok(None),
             Err(_) => continue,
         };
         chunk.extend_from_slice(&row.map_err(&at_source)?);
@@ -54,7 +54,7 @@ pub async fn pipe(
             if sink.send(chunk.split().freeze()).await.is_err() {
                 break; // the reason comes with `finish`
             }
-            if !go_on(messages) {
+            if !go_on(Piped { rows: messages, bytes }) {
                 return Ok(None);
             }
             chunk.reserve(CHUNK * 2);

@@ -2,7 +2,7 @@
 //! commits at or behind the slot's consistent point comes from the stream; an interrupted copy leaves nothing behind.
 
 use super::at_source;
-use super::pipe::pipe;
+use super::pipe::{Piped, pipe};
 use super::refused;
 use crate::change::{CommitLsn, Position, TableName};
 use crate::config::{Connector, Triggers};
@@ -150,15 +150,16 @@ impl Copier {
         let names: Vec<String> = columns.iter().map(|&input| quote::ident(&plan.inputs[input].name)).collect();
         let only = if plan.partitioned { "" } else { "ONLY " };
         let copy_out = format!("COPY (SELECT {} FROM {only}{}) TO STDOUT", names.join(", "), quote::table(&plan.source));
-        let mut counted = 0;
-        let count = |rows| {
-            self.meter.copied(number, rows - counted);
-            counted = rows;
+        let mut counted = Piped::default();
+        let mut count = |piped: Piped| {
+            self.meter.copied(number, piped.rows.saturating_sub(counted.rows), piped.bytes.saturating_sub(counted.bytes));
+            counted = piped;
             true
         };
-        let piped = pipe((source, &copy_out), (target, &copy_in), at_source, refused, count).await?;
-        let rows = piped.expect("it always goes on").rows;
-        self.meter.copied(number, rows.saturating_sub(counted));
+        let piped = pipe((source, &copy_out), (target, &copy_in), at_source, refused, &mut count).await?;
+        let piped = piped.expect("it always goes on");
+        count(piped);
+        let rows = piped.rows;
         if straight {
             return Ok(i64::try_from(rows).unwrap_or(i64::MAX));
         }

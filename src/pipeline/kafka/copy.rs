@@ -96,7 +96,7 @@ impl TopicCopier {
         let sql = format!("COPY (SELECT {} FROM {only}{}) TO STDOUT", columns.join(", "), quote::table(&spec.shape.name));
         let rows = source.copy_out(&sql).await.map_err(at_source)?;
         tokio::pin!(rows);
-        let (mut count, mut text) = (0_u64, Vec::new());
+        let (mut count, mut bytes, mut text) = (0_u64, 0_u64, Vec::new());
         let mut change = Change {
             position: Position::default(),
             table: Arc::clone(&stream_table),
@@ -118,9 +118,11 @@ impl TopicCopier {
             let partition = spec.partitions().of(frame.key());
             self.producer.send(&group, &spec.topic, partition, &frame).await?;
             count += 1;
+            bytes += line.len() as u64;
             if count % GROUP == 0 {
                 acks.seal(std::mem::replace(&mut group, acks.open()), ());
-                plans.iter().for_each(|&plan| self.meter.copied(plan, GROUP));
+                let bytes = std::mem::take(&mut bytes);
+                plans.iter().for_each(|&plan| self.meter.copied(plan, GROUP, bytes));
                 while acks.len() > 8 {
                     ends.raise_all(&acks.front().await?.1);
                 }
@@ -130,7 +132,7 @@ impl TopicCopier {
         while !acks.is_empty() {
             ends.raise_all(&acks.front().await?.1);
         }
-        plans.iter().for_each(|&plan| self.meter.copied(plan, count % GROUP));
+        plans.iter().for_each(|&plan| self.meter.copied(plan, count % GROUP, bytes));
         let from = Position::start_of(self.incarnation, CommitLsn(lsn));
         Ok((from, i64::try_from(count).unwrap_or(i64::MAX), ends))
     }
