@@ -134,8 +134,9 @@ pub struct Copies {
     /// How many tables, and how many of them are copied.
     pub tables: u64,
     pub tables_copied: u64,
-    pub rows_copied: u64,
-    pub bytes_copied: u64,
+    /// Copied so far; bytes as the source sent them.
+    pub rows: u64,
+    pub bytes: u64,
     /// How far they are, and how fast. The time left is `eta.copy_s`.
     #[serde(flatten)]
     pub pace: Pace,
@@ -223,7 +224,7 @@ impl Table {
             self.copy = live.copy.or(self.copy);
         }
         if self.state != Some(Phase::Halted) && live.state == Some(Phase::Halted) {
-            self.state = live.state;
+            (self.state, self.copy) = (live.state, None);
             self.halted_because.clone_from(&live.halted_because);
             self.hint.clone_from(&live.hint);
         }

@@ -122,7 +122,7 @@ impl Layout {
     fn all(self, all: &Copies, eta: Option<u64>) -> String {
         let left = if all.paused { "paused".to_owned() } else { left(eta) };
         let name = if all.tables == 1 { "1 table".to_owned() } else { format!("all {} tables", all.tables) };
-        let figures = Self::figures(all.rows_copied, all.bytes_copied, &all.pace, &left);
+        let figures = Self::figures(all.rows, all.bytes, &all.pace, &left);
         self.line(&name, all.pace.percent, &percent(all.pace.percent), &figures)
     }
 
@@ -167,7 +167,7 @@ pub(super) fn sentence(rows: u64, bytes: u64, pace: &Pace, eta: Option<u64>) -> 
 /// All copies, in a sentence; and the tables under way.
 pub(super) fn plain(status: &Status) -> Option<String> {
     let all = status.copies.as_ref()?;
-    let mut text = sentence(all.rows_copied, all.bytes_copied, &all.pace, status.eta.copy_s);
+    let mut text = sentence(all.rows, all.bytes, &all.pace, status.eta.copy_s);
     if all.paused {
         text.push_str(", paused");
     }

@@ -33,13 +33,12 @@ fn head(status: &Status) -> String {
         None => format!("{YELLOW}phase not known{PLAIN}"),
     };
     let daemon = match status.streaming {
-        Some(true) => "",
-        Some(false) => "; the daemon runs, and does not read the stream now",
-        None if status.running == Some(true) => "; the daemon's own part is not known: it does not answer over HTTP",
-        None => "",
+        Some(false) => labelled("daemon", "it runs, and does not read the stream now"),
+        None if status.running == Some(true) => labelled("daemon", "its own part is not known: it does not answer over HTTP"),
+        Some(true) | None => String::new(),
     };
     let title = output::heading(&status.connector);
-    format!("{} {phase}{daemon}\n", title.trim_end())
+    format!("{} {phase}\n{daemon}", title.trim_end())
 }
 
 fn color(phase: Phase) -> &'static str {
@@ -132,7 +131,7 @@ fn lag(status: &Status) -> String {
 
 fn copies(status: &Status) -> String {
     let Some(all) = &status.copies else { return String::new() };
-    let mut text = bars::sentence(all.rows_copied, all.bytes_copied, &all.pace, status.eta.copy_s);
+    let mut text = bars::sentence(all.rows, all.bytes, &all.pace, status.eta.copy_s);
     if all.tables > 1 {
         write!(text, "; {} of {} tables copied", all.tables_copied, all.tables).ok();
     }
@@ -193,7 +192,8 @@ mod tests {
 
     #[test]
     fn it_fits_into_eighty_columns() {
-        let mut status = Status { connector: "shop".into(), phase: Some(Phase::Follow), ..Status::default() };
+        let mut status = Status { connector: "s".repeat(40), phase: Some(Phase::Follow), ..Status::default() };
+        status.running = Some(true);
         status.waiting_for = Some("a word ".repeat(40));
         status.source.slot = Some("tablelift_".to_owned() + &"x".repeat(40));
         status.source.safe_wal_bytes = Some(1 << 33);
@@ -217,8 +217,7 @@ mod tests {
     fn a_copy_and_what_follows_it_are_told() {
         let pace = Pace { percent: Some(51.9), rows_per_s: Some(61_234.0), bytes_per_s: None };
         let copy = TableCopy { pace, eta_s: Some(131), ..TableCopy::default() };
-        let copies =
-            Copies { tables: 2, tables_copied: 1, rows_copied: 9_500_000, bytes_copied: 3 << 30, pace, ..Copies::default() };
+        let copies = Copies { tables: 2, tables_copied: 1, rows: 9_500_000, bytes: 3 << 30, pace, ..Copies::default() };
         let mut status = Status { connector: "shop".into(), phase: Some(Phase::Copy), copies: Some(copies), ..Status::default() };
         let building =
             Building { what: "index b_at".into(), phase: Some("building index: scanning table".into()), percent: Some(7.0) };

@@ -63,8 +63,8 @@ impl Headways {
         let (read, whole) = (sum(|table| table.read), sum(|table| table.whole));
         copies.tables = known.len() as u64;
         copies.tables_copied = sum(|table| table.done.into());
-        (copies.rows_copied, copies.bytes_copied) = (sum(|table| table.rows), sum(|table| table.bytes));
-        self.all.note(now, read, copies.rows_copied, copies.bytes_copied);
+        (copies.rows, copies.bytes) = (sum(|table| table.rows), sum(|table| table.bytes));
+        self.all.note(now, read, copies.rows, copies.bytes);
         copies.pace = self.all.pace(now, read, whole);
         status.eta.copy_s = self.all.left(now, read, whole);
     }

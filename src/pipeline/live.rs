@@ -84,7 +84,7 @@ impl Live {
             table.waiting_for = waiting.remove(&table.target).or(table.waiting_for.take());
             let found = halted.iter().find(|(name, _)| name.to_string() == table.target);
             if let Some((_, halted)) = found.filter(|_| table.state != Some(Phase::Halted)) {
-                table.state = Some(Phase::Halted);
+                (table.state, table.copy) = (Some(Phase::Halted), None);
                 table.halted_because = Some(halted.halted.because.clone());
                 table.hint = Some(halted.halted.hint.clone());
             }

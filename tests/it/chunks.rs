@@ -231,12 +231,8 @@ both_logs!(killed_half_way, |w| {
     slowly(&w, 2000, "[[table]]\nsource = 'public.t'");
     let d = Daemon::run(&w);
     eventually("some of it is copied", PATIENCE, async || recorded(&w, "t").await > 2000).await;
-    let mut seen = Value::Null;
-    eventually("how long the rest takes is told", PATIENCE, async || {
-        seen = w.status().await;
-        seen["eta"]["copy_s"].is_u64()
-    })
-    .await;
+    eventually("how long the rest takes is told", PATIENCE, async || w.status().await["eta"]["copy_s"].is_u64()).await;
+    let seen = w.status().await;
     let copy = &seen["tables"][0]["copy"];
     let percent = copy["percent"].as_f64().unwrap();
     assert!((10.0..100.0).contains(&percent) && copy["rows_per_s"].is_f64() && copy["eta_s"].is_u64(), "{seen:#}");

@@ -22,14 +22,8 @@ fn under_way(target: &str, percent: f64, rows_per_s: f64, eta_s: u64) -> Table {
 fn status(tables: Vec<Table>) -> Status {
     let done = tables.iter().filter(|table| table.copy.is_none()).count() as u64;
     let pace = Pace { percent: Some(37.4), rows_per_s: Some(123_456.0), bytes_per_s: None };
-    let copies = Copies {
-        tables: tables.len() as u64,
-        tables_copied: done,
-        rows_copied: 12_345_678,
-        bytes_copied: 3 << 30,
-        pace,
-        ..Copies::default()
-    };
+    let copies =
+        Copies { tables: tables.len() as u64, tables_copied: done, rows: 12_345_678, bytes: 3 << 30, pace, ..Copies::default() };
     let mut status = Status { phase: Some(Phase::Copy), copies: Some(copies), tables, ..Status::default() };
     status.eta.copy_s = Some(131);
     status

@@ -19,6 +19,13 @@ pub struct Piped {
     pub bytes: u64,
 }
 
+impl Piped {
+    /// Rows and bytes, as the control tables have them.
+    pub fn recorded(self) -> (i64, i64) {
+        (i64::try_from(self.rows).unwrap_or(i64::MAX), i64::try_from(self.bytes).unwrap_or(i64::MAX))
+    }
+}
+
 /// Pours what `copy_out` sends into what `copy_in` takes. `go_on` is told what has gone through, now and then; `None`: it said no, and both
 /// sessions are in the middle of it.
 ///
