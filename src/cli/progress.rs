@@ -86,7 +86,7 @@ fn lines(status: &Status, stream: &Stream, size: Size) -> Vec<String> {
         below.push(stream.line(status));
     }
     below.extend(status.waiting_for.iter().map(|what| format!("waiting: {what}")));
-    let rows = (size.rows * 2 / 3).max(3);
+    let rows = (size.rows * 2 / 3).max(3).min(size.rows);
     let copies = match status.streaming {
         Some(true) => bars::copies(status, Size { rows: rows.saturating_sub(below.len()), ..size }),
         _ => Vec::new(),
@@ -134,7 +134,7 @@ mod tests {
         let copies = Some(Copies { tables: 41, ..Copies::default() });
         let waiting_for = Some("another try ".repeat(20));
         let status = Status { streaming: Some(true), copies, tables, waiting_for, ..Status::default() };
-        for (rows, most) in [(24, 16), (40, 26), (10, 6), (3, 3)] {
+        for (rows, most) in [(24, 16), (40, 26), (10, 6), (3, 3), (2, 2)] {
             let lines = lines(&status, &Stream::default(), Size { rows, ..SIZE });
             assert!(lines.len() <= most && lines.len() + 1 >= most, "{rows}: {lines:#?}");
             assert!(lines.iter().all(|line| super::super::fit::width(line) <= 79), "{lines:#?}");

@@ -54,6 +54,7 @@ impl Headways {
         if copies.paused {
             self.pause();
         }
+        self.tables.retain(|target, _| status.tables.iter().any(|table| &table.target == target));
         for table in &mut status.tables {
             self.table(now, table, first);
         }
@@ -84,7 +85,7 @@ impl Headways {
                 let known = self.tables.contains_key(target) || first && table.rows_copied > 0;
                 let mine = known.then(|| self.tables.entry(target.clone()).or_default());
                 if let Some(mine) = mine {
-                    // its bytes in the source count no more than they did: it goes on there
+                    // as large as it was when it was copied: what it has grown by since is no progress
                     let whole = if mine.now.whole > 0 { mine.now.whole } else { table.source_bytes.unwrap_or(0) };
                     let (rows, bytes) = (table.rows_copied.max(mine.now.rows), table.bytes_copied.max(mine.now.bytes));
                     mine.now = Amounts { read: whole, whole, rows, bytes, done: true };
@@ -195,6 +196,8 @@ mod tests {
         let status = look(&mut headways, 20, vec![followed("a", 50_000), copying("b", 1000, 30_000)]);
         let copies = status.copies.unwrap();
         assert_eq!((copies.tables, copies.tables_copied, copies.pace.percent), (2, 1, Some(42.0)));
+        let left = look(&mut headways, 20, vec![copying("b", 1000, 30_000)]);
+        assert_eq!(left.copies.map(|copies| copies.tables), Some(1), "`a` has left the file");
         assert_eq!(look(&mut headways, 21, vec![followed("a", 50_000), followed("b", 30_000)]).copies, None);
         let status = look(&mut headways, 22, vec![followed("a", 50_000), copying("b", 0, 30_000)]);
         assert_eq!(status.copies.unwrap().tables, 1, "what was copied with it before is history");
