@@ -49,6 +49,8 @@ pub struct Status {
     pub lag: Lag,
     pub slo: Option<Value>,
     pub eta: Eta,
+    /// All that is being copied, and what was copied along with it. Null: nothing is.
+    pub copies: Option<Copies>,
     pub letters: Option<Value>,
     pub rereads: Option<Rereads>,
     pub tables: Vec<Table>,
@@ -123,6 +125,70 @@ pub struct Eta {
     pub slot_invalidation_s: Option<u64>,
 }
 
+/// The copies together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Copies {
+    /// A person has paused them.
+    pub paused: bool,
+    /// How many tables, and how many of them are copied.
+    pub tables: u64,
+    pub tables_copied: u64,
+    /// Copied so far; bytes as the source sent them.
+    pub rows: u64,
+    pub bytes: u64,
+    /// How far they are, and how fast. The time left is `eta.copy_s`.
+    #[serde(flatten)]
+    pub pace: Pace,
+}
+
+/// How far a copy is, and how fast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pace {
+    /// Of what lies in the source's files, TOAST included. Null: not known.
+    pub percent: Option<f64>,
+    /// Over the last half minute, from here on. Null: not known, or it stands still.
+    pub rows_per_s: Option<f64>,
+    pub bytes_per_s: Option<f64>,
+}
+
+/// A table's copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TableCopy {
+    /// It was copied before, and is read once more.
+    pub repeats: bool,
+    /// Of the table's `source_bytes`. Null: not known.
+    pub source_bytes_read: Option<u64>,
+    #[serde(flatten)]
+    pub pace: Pace,
+    /// Seconds. Null: not known.
+    pub eta_s: Option<u64>,
+}
+
+/// What follows the load of a table that we made: indexes, constraints, ANALYZE.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AfterLoad {
+    /// Statements that are not done, those under way and those that failed among them.
+    pub open: u64,
+    pub failed: u64,
+    pub building: Vec<Building>,
+}
+
+/// A statement that is under way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Building {
+    /// Such as `index orders_placed_at`.
+    pub what: String,
+    /// As PostgreSQL says it, of an index: `building index: scanning table`.
+    pub phase: Option<String>,
+    /// Of the phase.
+    pub percent: Option<f64>,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Table {
@@ -136,6 +202,12 @@ pub struct Table {
     /// As the source sent them: rows of COPY.
     pub bytes_copied: u64,
     pub rows_estimated: Option<u64>,
+    /// On the source's disk, TOAST included; null where nothing is being copied, or it is not known.
+    pub source_bytes: Option<u64>,
+    /// Null: it is not being copied, or halted.
+    pub copy: Option<TableCopy>,
+    /// Null: nothing is still to be built.
+    pub after_load: Option<AfterLoad>,
     /// Since the daemon started, as the three below.
     pub inserts: Option<u64>,
     pub updates: Option<u64>,
@@ -148,10 +220,11 @@ impl Table {
     fn take_live(&mut self, live: &Table) {
         self.waiting_for = live.waiting_for.clone().or(self.waiting_for.take());
         if self.state == Some(Phase::Copy) {
-            self.rows_copied = live.rows_copied;
+            (self.rows_copied, self.bytes_copied) = (live.rows_copied, live.bytes_copied);
+            self.copy = live.copy.or(self.copy);
         }
         if self.state != Some(Phase::Halted) && live.state == Some(Phase::Halted) {
-            self.state = live.state;
+            (self.state, self.copy) = (live.state, None);
             self.halted_because.clone_from(&live.halted_because);
             self.hint.clone_from(&live.hint);
         }
@@ -182,6 +255,7 @@ impl Status {
         }
         self.lag = Lag { wal_bytes: self.lag.wal_bytes.or(live.lag.wal_bytes), ..live.lag };
         self.eta = live.eta;
+        self.copies = live.copies.or(self.copies);
         self.streaming = live.streaming;
         self.waiting_for = live.waiting_for;
         if matches!(self.phase, None | Some(Phase::Stopped)) {
@@ -249,7 +323,7 @@ mod tests {
     #[test]
     fn every_key_is_there_and_null_where_nothing_is_known() {
         let json = serde_json::to_value(Status { tables: vec![table(Phase::Follow)], ..Status::default() }).unwrap();
-        for key in ["running", "phase", "slo", "letters", "rereads"] {
+        for key in ["running", "phase", "copies", "slo", "letters", "rereads"] {
             assert_eq!(json.get(key), Some(&Value::Null), "{key}");
         }
         for path in ["/lag/end_to_end_ms/p99", "/lag/log_ms/now", "/eta/copy_s", "/source/safe_wal_bytes", "/target/position"] {

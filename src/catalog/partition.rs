@@ -65,7 +65,10 @@ const PARTS: &str = "
          SELECT relation FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL)
     SELECT n.nspname::text, c.relname::text, leaf.oid, pg_relation_filenode(leaf.oid),
            CASE WHEN leaf.oid IN (SELECT relation FROM locked) THEN leaf.relpages::int8
-                ELSE pg_relation_size(leaf.oid) / current_setting('block_size')::int8 END
+                ELSE pg_relation_size(leaf.oid) / current_setting('block_size')::int8 END,
+           CASE WHEN leaf.reltoastrelid = 0 OR leaf.oid IN (SELECT relation FROM locked)
+                  OR leaf.reltoastrelid IN (SELECT relation FROM locked) THEN 0
+                ELSE pg_relation_size(leaf.reltoastrelid) END, current_setting('block_size')::int8
       FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
       JOIN pg_namespace n ON n.nspname = wanted.schema
       JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
@@ -84,7 +87,13 @@ pub async fn parts(client: &impl GenericClient, names: &[TableName]) -> Result<B
     for row in client.query(PARTS, &[&schemas, &tables]).await? {
         let table = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
         let (relation, file, blocks): (u32, Option<u32>, i64) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-        let part = Part { relation, file: file.unwrap_or(0), blocks: u32::try_from(blocks).unwrap_or(u32::MAX) };
+        let (toast, block): (i64, i64) = (row.try_get(5)?, row.try_get(6)?);
+        let part = Part {
+            relation,
+            file: file.unwrap_or(0),
+            blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
+            bytes: u64::try_from(blocks * block + toast).unwrap_or(0),
+        };
         found.entry(table).or_default().push(part);
     }
     Ok(found)

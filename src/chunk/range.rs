@@ -25,6 +25,8 @@ pub struct Part {
     pub relation: u32,
     pub file: u32,
     pub blocks: u32,
+    /// On disk, with what lies in TOAST.
+    pub bytes: u64,
 }
 
 /// Blocks that are worth a range of their own: 64 MiB at the usual size.
@@ -45,6 +47,27 @@ pub fn plan(parts: &[Part]) -> Vec<Range> {
     ranges
 }
 
+/// Bytes of a table's files that are read, by its recorded ranges, each with whether it was read to its end. A file's blocks are taken to be
+/// alike: TOAST is read with the rows that it belongs to. A file without ranges came later, and is not read.
+pub fn bytes_read(parts: &[Part], ranges: &[(Range, bool)]) -> u64 {
+    let of_part = |part: &Part| {
+        let mine = ranges.iter().filter(|(range, _)| {
+            let Range::Blocks { relation, .. } = range;
+            *relation == part.relation
+        });
+        let (mut known, mut left) = (false, 0);
+        for (range, done) in mine {
+            known = true;
+            left += if *done { 0 } else { u64::from(range.left(part.blocks)) };
+        }
+        let blocks = u64::from(part.blocks);
+        let read = if known { blocks.saturating_sub(left) } else { 0 };
+        // by way of 128 bits: both can be terabytes
+        (u128::from(part.bytes) * u128::from(read)).checked_div(u128::from(blocks)).unwrap_or(0) as u64
+    };
+    parts.iter().map(of_part).sum()
+}
+
 impl Range {
     /// The next chunk of so many units: where it ends, given how many blocks the file has now. The chunk that reaches the end is the last.
     pub fn chunk(&self, units: u32, blocks: u32) -> Chunk {
@@ -54,6 +77,12 @@ impl Range {
         let blocks = if broken!(StopsShort) { blocks.saturating_sub(1) } else { blocks };
         let last = until >= bound || end.is_none() && until >= blocks;
         Chunk { from: *next, until, last }
+    }
+
+    /// Blocks that are still to be read, where the file has so many now.
+    fn left(&self, blocks: u32) -> u32 {
+        let Range::Blocks { next, end, .. } = self;
+        end.unwrap_or(u32::MAX).min(blocks).saturating_sub(*next)
     }
 
     /// The same range behind a chunk.
@@ -96,7 +125,7 @@ mod tests {
     #[test]
     fn ranges_cover_every_block_once_and_the_last_is_open() {
         for blocks in [0, 1, WORTH, WORTH + 1, 100_000, 4_000_000_000] {
-            let ranges = plan(&[Part { relation: 1, file: 2, blocks }]);
+            let ranges = plan(&[Part { relation: 1, file: 2, blocks, bytes: 0 }]);
             let mut at = 0;
             for (nth, range) in ranges.iter().enumerate() {
                 let Range::Blocks { next, end, .. } = range;
@@ -107,6 +136,22 @@ mod tests {
             }
             assert!(ranges.len() <= MOST as usize);
         }
+    }
+
+    #[test]
+    fn what_is_read_of_a_table_follows_from_its_ranges() {
+        let part = |relation, blocks, bytes| Part { relation, file: 2, blocks, bytes };
+        let of = |relation, next, end| Range::Blocks { relation, file: 2, next, end };
+        // half of the first file, whose rows are mostly in TOAST; all of the second; the third came later
+        let parts = [part(1, 100, 10_000), part(2, 100, 100), part(3, 50, 50)];
+        let ranges =
+            [(of(1, 40, Some(50)), false), (of(1, 60, None), false), (of(2, 50, Some(50)), true), (of(2, 100, None), true)];
+        assert_eq!(bytes_read(&parts, &ranges), 5000 + 100);
+        assert_eq!(bytes_read(&parts, &[]), 0, "nothing is planned yet");
+        assert_eq!(bytes_read(&[part(1, 0, 0)], &[(of(1, 0, None), false)]), 0, "an empty table");
+        assert_eq!(bytes_read(&[part(1, 30, 300)], &ranges), 300, "the file shrank meanwhile");
+        let great = [part(1, u32::MAX, u64::MAX / 4)];
+        assert_eq!(bytes_read(&great, &[(of(1, 5, None), true)]), u64::MAX / 4);
     }
 
     #[test]

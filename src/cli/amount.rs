@@ -47,6 +47,26 @@ pub(super) fn time(seconds: u64) -> String {
     }
 }
 
+/// Time left, no finer than it is known: `16 s`, `2 min 10 s`, `47 min`, `3 h 20 min`, `2 d 4 h`.
+pub(super) fn left(seconds: u64) -> String {
+    let to = |step: u64| (seconds + step / 2) / step * step;
+    match seconds {
+        0..20 => format!("{seconds} s"),
+        20..55 => format!("{} s", to(5)),
+        55..595 => match (to(10) / 60, to(10) % 60) {
+            (minutes, 0) => format!("{minutes} min"),
+            (0, seconds) => format!("{seconds} s"),
+            (minutes, seconds) => format!("{minutes} min {seconds} s"),
+        },
+        595..3570 => format!("{} min", to(60) / 60),
+        3570..86_250 => match (to(300) / 3600, to(300) % 3600 / 60) {
+            (hours, 0) => format!("{hours} h"),
+            (hours, minutes) => format!("{hours} h {minutes} min"),
+        },
+        _ => format!("{} d {} h", to(3600) / 86_400, to(3600) % 86_400 / 3600),
+    }
+}
+
 #[allow(clippy::cast_precision_loss, reason = "for display")]
 pub(super) fn float(number: u64) -> f64 {
     number as f64
@@ -67,5 +87,29 @@ mod tests {
         assert_eq!([0, 1023, 1536, 10 << 30].map(bytes), ["0 B", "1023 B", "1.5 kB", "10.0 GB"]);
         assert_eq!([0.0, 0.84, 120.4, 1500.0, 125_000.0].map(millis), ["0 ms", "0.8 ms", "120 ms", "1.5 s", "2:05"]);
         assert_eq!([5, 75, 3725, 100_000].map(time), ["5 s", "1:15", "1:02:05", "1 d 3 h"]);
+    }
+
+    #[test]
+    fn what_is_left_is_round() {
+        let told = [0, 16, 23, 54, 57, 62, 131, 594, 595, 3569, 3571, 12_100, 86_249, 86_251, 190_000].map(left);
+        let round = [
+            "0 s",
+            "16 s",
+            "25 s",
+            "55 s",
+            "1 min",
+            "1 min",
+            "2 min 10 s",
+            "9 min 50 s",
+            "10 min",
+            "59 min",
+            "1 h",
+            "3 h 20 min",
+            "23 h 55 min",
+            "1 d 0 h",
+            "2 d 5 h",
+        ];
+        assert_eq!(told, round);
+        assert!((0..100_000_000).step_by(97).all(|seconds| left(seconds).len() <= 11));
     }
 }

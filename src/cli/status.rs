@@ -2,11 +2,11 @@
 
 use super::{Exit, File, Output, ask, status_view};
 use crate::config::Connector;
-use crate::pipeline::Reporter;
+use crate::pipeline::{Headways, Reporter};
 use crate::status::Status;
 use clap::Args;
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks of `--watch`.
 const EVERY: Duration = Duration::from_secs(1);
@@ -24,8 +24,12 @@ pub(super) struct Options {
 
 pub(super) async fn run(connector: &Connector, options: &Options, output: &Output) -> anyhow::Result<Exit> {
     let mut reporter = Reporter::default();
+    let (mut headways, begun) = (Headways::default(), Instant::now());
     loop {
-        let status = look(&mut reporter, connector).await;
+        let (mut status, live) = look(&mut reporter, connector).await;
+        if !live {
+            headways.note(begun.elapsed(), &mut status);
+        }
         if !options.watch {
             return verdict(&reporter, &status, connector, output);
         }
@@ -39,7 +43,8 @@ pub(super) async fn run(connector: &Connector, options: &Options, output: &Outpu
     }
 }
 
-async fn look(reporter: &mut Reporter, connector: &Connector) -> Status {
+/// The status, and whether the daemon has added what it knows.
+async fn look(reporter: &mut Reporter, connector: &Connector) -> (Status, bool) {
     let daemon = async {
         match connector.http {
             Some(listen) => ask::daemon(listen).await,
@@ -47,10 +52,8 @@ async fn look(reporter: &mut Reporter, connector: &Connector) -> Status {
         }
     };
     let (mut status, live) = tokio::join!(reporter.status(connector, false), daemon);
-    if let Some(live) = live {
-        status.take_live(live);
-    }
-    status
+    let live = live.is_some_and(|live| status.take_live(live));
+    (status, live)
 }
 
 /// Says it once, and whether there was anything to say.

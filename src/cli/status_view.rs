@@ -1,8 +1,8 @@
 //! A status for people, at 80 columns.
 
-use super::progress::cut;
-use super::{amount, output};
-use crate::status::{Phase, Spread, Status, Table};
+use super::fit::{middle, pad};
+use super::{amount, bars, output};
+use crate::status::{AfterLoad, Phase, Spread, Status, Table};
 use std::fmt::Write;
 
 const RED: &str = "\x1b[1;31m";
@@ -19,6 +19,7 @@ pub(super) fn text(status: &Status) -> String {
     text.push_str(&source(status));
     text.push_str(&target(status));
     text.push_str(&lag(status));
+    text.push_str(&copies(status));
     if let Some(what) = &status.waiting_for {
         text.push_str(&labelled("waiting", what));
     }
@@ -32,13 +33,12 @@ fn head(status: &Status) -> String {
         None => format!("{YELLOW}phase not known{PLAIN}"),
     };
     let daemon = match status.streaming {
-        Some(true) => "",
-        Some(false) => "; the daemon runs, and does not read the stream now",
-        None if status.running == Some(true) => "; the daemon's own part is not known: it does not answer over HTTP",
-        None => "",
+        Some(false) => labelled("daemon", "it runs, and does not read the stream now"),
+        None if status.running == Some(true) => labelled("daemon", "its own part is not known: it does not answer over HTTP"),
+        Some(true) | None => String::new(),
     };
     let title = output::heading(&status.connector);
-    format!("{} {phase}{daemon}\n", title.trim_end())
+    format!("{} {phase}\n{daemon}", title.trim_end())
 }
 
 fn color(phase: Phase) -> &'static str {
@@ -129,6 +129,18 @@ fn lag(status: &Status) -> String {
     if parts.is_empty() { String::new() } else { labelled("lag", &parts.join("; ")) }
 }
 
+fn copies(status: &Status) -> String {
+    let Some(all) = &status.copies else { return String::new() };
+    let mut text = bars::sentence(all.rows, all.bytes, &all.pace, status.eta.copy_s);
+    if all.tables > 1 {
+        write!(text, "; {} of {} tables copied", all.tables_copied, all.tables).ok();
+    }
+    if all.paused {
+        text.push_str("; paused, until `tablelift copy resume`");
+    }
+    labelled("copy", &text)
+}
+
 fn tables(status: &Status) -> String {
     if status.tables.is_empty() {
         return String::new();
@@ -143,31 +155,45 @@ fn tables(status: &Status) -> String {
         for (label, what) in details {
             text.extend(what.iter().map(|what| labelled(label, what)));
         }
+        if let Some(copy) = table.copy.filter(|_| table.rows_copied > 0) {
+            text.push_str(&labelled("copy", &bars::sentence(table.rows_copied, table.bytes_copied, &copy.pace, copy.eta_s)));
+        }
+        text.extend(table.after_load.iter().filter(|left| !left.building.is_empty()).map(builds));
     }
-    let copied = status.eta.copy_s.map(|seconds| format!("the copy needs about {}\n", amount::time(seconds)));
-    text + &copied.unwrap_or_default()
+    text
+}
+
+fn builds(left: &AfterLoad) -> String {
+    let names: Vec<String> = left.building.iter().map(bars::building).collect();
+    let more = match left.open.saturating_sub(names.len() as u64) {
+        0 => String::new(),
+        more => format!("; {more} more to be built"),
+    };
+    labelled("builds", &format!("{}{more}", names.join(", ")))
 }
 
 fn row(table: &Table) -> String {
     let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), amount::count);
-    let copied = match (table.state, table.rows_estimated) {
-        (Some(Phase::Copy), Some(all)) if all > 0 => format!("{} %", (table.rows_copied * 100 / all).min(100)),
-        _ => amount::count(table.rows_copied),
+    let copied = match &table.copy {
+        Some(copy) => bars::percent(copy.pace.percent),
+        None => amount::count(table.rows_copied),
     };
     let state =
         table.state.map_or_else(|| format!("{:<7}", "?"), |state| format!("{}{:<7}{PLAIN}", color(state), state.to_string()));
-    let name = cut(&table.target, NAME);
+    let name = pad(&middle(&table.target, NAME), NAME);
     let (inserts, updates, deletes) = (count(table.inserts), count(table.updates), count(table.deletes));
-    format!("{name:<NAME$} {state} {copied:>8} {inserts:>8} {updates:>8} {deletes:>8}\n")
+    format!("{name} {state} {copied:>8} {inserts:>8} {updates:>8} {deletes:>8}\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::{Building, Copies, Pace, TableCopy};
 
     #[test]
     fn it_fits_into_eighty_columns() {
-        let mut status = Status { connector: "shop".into(), phase: Some(Phase::Follow), ..Status::default() };
+        let mut status = Status { connector: "s".repeat(40), phase: Some(Phase::Follow), ..Status::default() };
+        status.running = Some(true);
         status.waiting_for = Some("a word ".repeat(40));
         status.source.slot = Some("tablelift_".to_owned() + &"x".repeat(40));
         status.source.safe_wal_bytes = Some(1 << 33);
@@ -185,6 +211,34 @@ mod tests {
         let text = anstream::adapter::strip_str(&text(&status)).to_string();
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("\n  hint     make it fit\n") && text.contains("halted") && text.contains("123 M"), "{text}");
+    }
+
+    #[test]
+    fn a_copy_and_what_follows_it_are_told() {
+        let pace = Pace { percent: Some(51.9), rows_per_s: Some(61_234.0), bytes_per_s: None };
+        let copy = TableCopy { pace, eta_s: Some(131), ..TableCopy::default() };
+        let copies = Copies { tables: 2, tables_copied: 1, rows: 9_500_000, bytes: 3 << 30, pace, ..Copies::default() };
+        let mut status = Status { connector: "shop".into(), phase: Some(Phase::Copy), copies: Some(copies), ..Status::default() };
+        let building =
+            Building { what: "index b_at".into(), phase: Some("building index: scanning table".into()), percent: Some(7.0) };
+        let left = AfterLoad { open: 4, failed: 0, building: vec![building] };
+        let state = Some(Phase::Copy);
+        status.tables = vec![
+            Table { target: "a".into(), state, rows_copied: 9, bytes_copied: 1024, copy: Some(copy), ..Table::default() },
+            Table { target: "b".into(), state: Some(Phase::Follow), rows_copied: 77, after_load: Some(left), ..Table::default() },
+            Table { target: "c".into(), state, copy: Some(TableCopy::default()), ..Table::default() },
+        ];
+        let text = anstream::adapter::strip_str(&text(&status)).to_string();
+        for line in [
+            "  copy     51 %, 9.5 M rows, 3.0 GB, 61.2 k rows/s; 1 of 2 tables copied",
+            "a                                  copy        51 %        -        -        -",
+            "  copy     51 %, 9 rows, 1.0 kB, 61.2 k rows/s, 2 min 10 s left",
+            "b                                  follow        77        -        -        -",
+            "  builds   index b_at (scanning table, 7 %); 3 more to be built",
+            "c                                  copy           ?        -        -        -",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
+        }
     }
 
     #[test]

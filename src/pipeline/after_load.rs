@@ -15,7 +15,7 @@ use crate::ddl::Kind;
 use crate::store::after_load::{self, Open};
 use crate::store::table_state::TableState;
 use build::{Builder, Outcome};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -66,7 +66,7 @@ pub async fn finish(
     drop(client);
     let due: Vec<Open> = open.iter().filter(|one| is_due(one, loaded, &states)).cloned().collect();
     let undone: BTreeSet<(TableName, i32)> = open.iter().map(|one| (one.table.clone(), one.place)).collect();
-    let work = Work { open, undone: Mutex::new(undone), doing: Mutex::default(), finished: Mutex::default() };
+    let work = Work { open, undone: Mutex::new(undone), finished: Mutex::default() };
     for phase in 0..=Kind::Validate.phase() {
         let queue: Vec<Open> =
             due.iter().filter(|one| one.step.kind.phase() == phase && !work.is_blocked(one)).cloned().collect();
@@ -115,8 +115,6 @@ struct Work {
     /// All that was open as it began.
     open: Vec<Open>,
     undone: Mutex<BTreeSet<(TableName, i32)>>,
-    /// What is being built, by table, for the board.
-    doing: Mutex<BTreeMap<TableName, BTreeSet<String>>>,
     finished: Mutex<Finished>,
 }
 
@@ -143,7 +141,6 @@ impl Work {
                 builder = Some(Builder::open(connector, board, traffic).await?);
             }
             let Some(builder) = &builder else { return Ok(()) };
-            let _told = self.tell(board, &one);
             let outcome = builder.build(&one).await?;
             let mut finished = lock(&self.finished);
             match outcome {
@@ -155,37 +152,6 @@ impl Work {
                 Outcome::Elsewhere => finished.elsewhere += 1,
             }
         }
-    }
-
-    /// Says on the board what is being built, until the guard goes.
-    fn tell<'a>(&'a self, board: &'a Board, one: &Open) -> Told<'a> {
-        let told = Told { work: self, board, table: one.table.clone(), what: one.step.to_string() };
-        told.change(|doing, what| doing.insert(what.to_owned()));
-        told
-    }
-}
-
-struct Told<'a> {
-    work: &'a Work,
-    board: &'a Board,
-    table: TableName,
-    what: String,
-}
-
-impl Told<'_> {
-    fn change(&self, change: impl FnOnce(&mut BTreeSet<String>, &str) -> bool) {
-        let mut doing = lock(&self.work.doing);
-        let of_table = doing.entry(self.table.clone()).or_default();
-        change(of_table, &self.what);
-        let names: Vec<&str> = of_table.iter().map(String::as_str).collect();
-        let text = (!names.is_empty()).then(|| format!("being built: {}", names.join(", ")));
-        self.board.waits(&self.table.to_string(), text);
-    }
-}
-
-impl Drop for Told<'_> {
-    fn drop(&mut self) {
-        self.change(BTreeSet::remove);
     }
 }
 

@@ -92,14 +92,18 @@ impl Watch {
         loop {
             tokio::time::sleep(EVERY).await;
             let mut held = Vec::new();
-            for busy in board.busy().into_iter().filter(|busy| busy.for_long()) {
+            let sessions = board.busy();
+            // one of ours that waits for another of ours waits for nobody: the other has its own line here, if it needs one
+            let ours =
+                |side: Side, holder: &LockHolder| sessions.iter().any(|one| one.side == side && holder.pid == Some(one.pid));
+            for busy in sessions.iter().filter(|busy| busy.for_long()) {
                 let asking = match busy.side {
                     Side::Source => &mut source,
                     Side::Target => &mut target,
                 };
-                match asking.holders(&self.live.connector(), &busy).await {
-                    Ok(holders) if holders.is_empty() || !busy.for_long() => {}
-                    Ok(holders) => held.push((name(&busy, &holders), words::lock(busy.side, &holders))),
+                match asking.holders(&self.live.connector(), busy).await {
+                    Ok(holders) if holders.iter().all(|holder| ours(busy.side, holder)) || !busy.for_long() => {}
+                    Ok(holders) => held.push((name(busy, &holders), words::lock(busy.side, &holders))),
                     Err(error) => tracing::debug!(error = %super::chain(&error), "cannot see who holds a lock"),
                 }
             }

@@ -1,9 +1,10 @@
 //! What a daemon knows of itself for as long as it lives, across the lives of the pipeline.
 
 use super::board::{Board, Stream};
+use super::headway::{self, Headways};
 use super::trend::Trend;
 use crate::config::Connector;
-use crate::status::{Eta, Phase, Spread, Status};
+use crate::status::{Phase, Spread, Status};
 use crate::telemetry::{Meter, Stage};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,6 +19,7 @@ pub struct Live {
     /// Capture's own, where the log is Kafka.
     captures: Mutex<Option<Arc<Meter>>>,
     trend: Mutex<Trend>,
+    headways: Mutex<Headways>,
     begun: Instant,
 }
 
@@ -29,6 +31,7 @@ impl Live {
             meter: Mutex::default(),
             captures: Mutex::default(),
             trend: Mutex::default(),
+            headways: Mutex::default(),
             begun: Instant::now(),
         }
     }
@@ -68,8 +71,7 @@ impl Live {
     pub fn note(&self, status: &Status) {
         let second = self.begun.elapsed().as_secs();
         let place = (status.source.current_lsn, status.target.applied_end_lsn);
-        let copied = status.tables.iter().map(|table| table.rows_copied).sum();
-        lock(&self.trend).note(second, place, copied, status.source.safe_wal_bytes);
+        lock(&self.trend).note(second, place, status.source.safe_wal_bytes);
     }
 
     /// Adds what the databases do not know.
@@ -82,7 +84,7 @@ impl Live {
             table.waiting_for = waiting.remove(&table.target).or(table.waiting_for.take());
             let found = halted.iter().find(|(name, _)| name.to_string() == table.target);
             if let Some((_, halted)) = found.filter(|_| table.state != Some(Phase::Halted)) {
-                table.state = Some(Phase::Halted);
+                (table.state, table.copy) = (Some(Phase::Halted), None);
                 table.halted_because = Some(halted.halted.because.clone());
                 table.hint = Some(halted.halted.hint.clone());
             }
@@ -90,9 +92,11 @@ impl Live {
             let found =
                 |meter: &Option<Arc<Meter>>| meter.as_ref().and_then(|meter| Some((Arc::clone(meter), of_table(&meter)?)));
             let (counted, copying) = (found(&meter), found(&captures).or_else(|| found(&meter)));
-            if let Some((meter, at)) = copying.filter(|_| table.state == Some(Phase::Copy)) {
-                // what an earlier process has copied is recorded, and not counted here
-                table.rows_copied = table.rows_copied.max(meter.tables[at].rows_copied.load(Relaxed));
+            // a table that is copied whole is recorded at the end only
+            let unrecorded = table.rows_copied == 0 && table.copy.is_some_and(|copy| copy.source_bytes_read.is_none());
+            if let Some((meter, at)) = copying.filter(|_| unrecorded) {
+                let count = &meter.tables[at];
+                headway::copied_whole(table, count.rows_copied.load(Relaxed), count.bytes_copied.load(Relaxed));
             }
             let Some((meter, at)) = counted else { continue };
             let count = &meter.tables[at];
@@ -113,18 +117,10 @@ impl Live {
             status.lag.log_ms = spread(Stage::Log);
             status.lag.apply_ms = spread(Stage::Apply);
         }
-        status.eta = self.eta(status);
-    }
-
-    fn eta(&self, status: &Status) -> Eta {
         let trend = lock(&self.trend);
-        let missing = |table: &crate::status::Table| table.rows_estimated.unwrap_or(0).saturating_sub(table.rows_copied);
-        let to_copy = status.tables.iter().filter(|table| table.state == Some(Phase::Copy)).map(missing).sum();
-        Eta {
-            copy_s: (status.phase == Some(Phase::Copy)).then(|| trend.copied_in(to_copy)).flatten(),
-            caught_up_s: status.lag.wal_bytes.and_then(|bytes| trend.caught_up_in(bytes)),
-            slot_invalidation_s: trend.lost_in(),
-        }
+        status.eta.caught_up_s = status.lag.wal_bytes.and_then(|bytes| trend.caught_up_in(bytes));
+        status.eta.slot_invalidation_s = trend.lost_in();
+        lock(&self.headways).note(self.begun.elapsed(), status);
     }
 }
 

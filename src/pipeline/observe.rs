@@ -2,7 +2,7 @@
 
 use super::live::Live;
 use super::report::Reporter;
-use crate::status::Status;
+use crate::status::{Phase, Status};
 use crate::telemetry::{Exporter, Vitals};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,11 +58,30 @@ impl Answer {
             vitals.slot_retained_bytes.set(float(bytes));
             vitals.slot_safe_bytes.set(status.source.safe_wal_bytes.map_or(f64::INFINITY, float));
         }
+        self.show_copies(status);
         self.show_lag();
+    }
+
+    fn show_copies(&self, status: &Status) {
+        let vitals = &self.vitals;
+        for table in &status.tables {
+            let percent = match &table.copy {
+                Some(copy) => copy.pace.percent.unwrap_or(f64::NAN),
+                None if table.state == Some(Phase::Follow) => 100.0,
+                None => continue,
+            };
+            vitals.copy_ratio(&table.target).set(percent / 100.0);
+        }
+        let seconds = match status.copies {
+            Some(_) => status.eta.copy_s.map_or(f64::NAN, float),
+            None => 0.0,
+        };
+        vitals.copy_eta_seconds.set(seconds);
+        vitals.after_load_open.set(float(status.tables.iter().flat_map(|table| &table.after_load).map(|left| left.open).sum()));
     }
 }
 
-/// A byte more or less does not matter beyond 2^53.
+/// One more or less does not matter beyond 2^53.
 #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
 fn float(bytes: u64) -> f64 {
     bytes as f64

@@ -1,23 +1,23 @@
 //! The status as the databases tell it.
 
 use super::held::{self, Held};
+use super::left_to_build::{self, LeftToBuild};
+use super::sizes::Sizes;
 use super::{PipelineError, Tasks, session};
-use crate::catalog;
 use crate::change::{EndLsn, TableName};
+use crate::chunk::{Range, bytes_read};
 use crate::config::Connector;
 use crate::log::kafka::Admin;
 use crate::pg::{ConnectError, Endpoint};
 use crate::source::{self, ServerFacts, SlotFacts, SlotName};
-use crate::status::{self, Phase, Place, Rereads, Source, Status, Table, Target};
-use crate::store::{self, after_load, checkpoint, table_state::TableState, watermark};
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use crate::status::{self, Copies, Phase, Place, Rereads, Source, Status, Table, TableCopy, Target};
+use crate::store::copy_range::{self, CopyRange};
+use crate::store::{self, checkpoint, table_state::TableState, watermark};
+use std::time::Duration;
 use tokio_postgres::Client;
 
 /// A database that does not answer for so long counts as away.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// So long an estimate of rows is good.
-const ESTIMATE_AGE: Duration = Duration::from_secs(30);
 
 /// Asks both databases, again and again over the same sessions.
 #[derive(Default)]
@@ -27,8 +27,7 @@ pub struct Reporter {
     /// What the target said last: nobody but us changes it, so it stays true while the target is away.
     last: Option<InTarget>,
     broker: Option<Admin>,
-    estimates: BTreeMap<TableName, i64>,
-    estimated_at: Option<Instant>,
+    sizes: Sizes,
 }
 
 /// What the target's control tables say.
@@ -38,8 +37,10 @@ struct InTarget {
     held: Option<Held>,
     place: Option<Place>,
     consistent: bool,
-    /// What is still to be built, by target table.
-    after_load: BTreeMap<TableName, String>,
+    /// How far the copies are.
+    ranges: Vec<CopyRange>,
+    paused: bool,
+    after_load: LeftToBuild,
 }
 
 struct AtSource {
@@ -70,10 +71,15 @@ impl Reporter {
         };
         let states = in_target.iter().filter_map(|found| found.held.as_ref()).flat_map(|held| &held.tables);
         let states: Vec<TableState> = states.cloned().collect();
-        self.estimate(&states).await;
-        let mut tables: Vec<Table> = states.iter().map(|state| self.table(state)).collect();
-        for (table, state) in tables.iter_mut().zip(&states).filter(|(_, state)| state.copied) {
-            table.waiting_for = in_target.as_ref().and_then(|found| found.after_load.get(&state.target).cloned());
+        let copying = states.iter().any(|state| !state.copied);
+        let names: Vec<TableName> = states.iter().map(|state| state.source.clone()).collect();
+        self.sizes.refresh(self.source.client.as_ref(), &names, copying).await;
+        let ranges = in_target.as_ref().map_or(&[][..], |found| &found.ranges);
+        let mut tables: Vec<Table> = states.iter().map(|state| self.table(state, &of_table(state, &states, ranges))).collect();
+        for (table, state) in tables.iter_mut().zip(&states) {
+            let left = in_target.as_ref().and_then(|found| found.after_load.get(&state.target));
+            table.after_load = left.map(|(left, _)| left.clone());
+            table.waiting_for = left.and_then(|(_, why)| why.clone()).filter(|_| state.copied);
         }
         let slot = source.as_ref().ok().and_then(|found| found.slot.as_ref());
         let captures = source.is_ok().then(|| slot.is_some_and(|slot| slot.active_pid.is_some()));
@@ -90,6 +96,9 @@ impl Reporter {
         // of the tables that are not halted, as with the local log
         let end = held.and_then(|held| held.end.or(held.end_of_others));
         let mut status = Status { connector: connector.name.clone(), running: applies, phase, tables, ..Status::default() };
+        if status.tables.iter().any(|table| table.copy.is_some()) {
+            status.copies = Some(Copies { paused: in_target.as_ref().is_some_and(|found| found.paused), ..Copies::default() });
+        }
         status.rereads = held.map(|held| Rereads { open: u64::try_from(held.rereads).unwrap_or(0) });
         status.lag.wal_bytes = wal_bytes(source.as_ref().ok(), end);
         status.source = source_part(connector, &source);
@@ -102,37 +111,45 @@ impl Reporter {
         status
     }
 
-    fn table(&self, state: &TableState) -> Table {
+    fn table(&self, state: &TableState, ranges: &[&CopyRange]) -> Table {
         let phase = match (&state.halted, state.copied) {
             (Some(_), _) => Phase::Halted,
             (None, false) => Phase::Copy,
             (None, true) => Phase::Follow,
         };
-        let estimate = self.estimates.get(&state.source);
+        let files = self.sizes.files(&state.source);
+        let sum = |of: fn(&CopyRange) -> i64| ranges.iter().map(|range| of(range)).sum::<i64>();
+        let (rows, bytes) = (state.rows_copied.max(sum(|range| range.rows)), state.bytes_copied.max(sum(|range| range.bytes)));
+        let known = !files.is_empty();
+        let read: Vec<(Range, bool)> = ranges.iter().map(|found| (found.range.clone(), found.done)).collect();
+        let source_bytes_read = (known && !read.is_empty()).then(|| bytes_read(files, &read));
+        let copy =
+            (phase == Phase::Copy).then(|| TableCopy { repeats: state.repeats, source_bytes_read, ..TableCopy::default() });
         Table {
             source: state.source.to_string(),
             target: state.target.to_string(),
             state: Some(phase),
             halted_because: state.halted.as_ref().map(|halted| halted.because.clone()),
             hint: state.halted.as_ref().map(|halted| halted.hint.clone()),
-            rows_copied: u64::try_from(state.rows_copied).unwrap_or(0),
-            bytes_copied: u64::try_from(state.bytes_copied).unwrap_or(0),
-            rows_estimated: estimate.and_then(|&rows| u64::try_from(rows).ok()),
+            rows_copied: u64::try_from(rows).unwrap_or(0),
+            bytes_copied: u64::try_from(bytes).unwrap_or(0),
+            rows_estimated: self.sizes.rows(&state.source),
+            source_bytes: known.then(|| files.iter().map(|file| file.bytes).sum()),
+            copy,
             ..Table::default()
         }
     }
+}
 
-    /// Estimates are a courtesy: where they cannot be had, the last ones stay.
-    async fn estimate(&mut self, states: &[TableState]) {
-        let fresh = self.estimated_at.is_some_and(|at| at.elapsed() < ESTIMATE_AGE)
-            && states.iter().all(|state| self.estimates.contains_key(&state.source));
-        let Some(client) = self.source.client.as_ref().filter(|_| !fresh && !states.is_empty()) else { return };
-        let names: Vec<TableName> = states.iter().map(|state| state.source.clone()).collect();
-        if let Ok(Ok(found)) = tokio::time::timeout(PATIENCE, catalog::row_estimates(client, &names)).await {
-            self.estimates = found;
-            self.estimated_at = Some(Instant::now());
-        }
+/// A table's recorded ranges. Of several that take their rows from one topic, only one has them.
+fn of_table<'a>(state: &TableState, states: &[TableState], ranges: &'a [CopyRange]) -> Vec<&'a CopyRange> {
+    let of = |target: &TableName| ranges.iter().filter(|range| &range.target == target).collect::<Vec<_>>();
+    let own = of(&state.target);
+    if !own.is_empty() || !state.copying {
+        return own;
     }
+    let others = states.iter().filter(|other| other.source == state.source && other.copying);
+    others.map(|other| of(&other.target)).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
 /// One database, and the session that it is asked over.
@@ -203,27 +220,16 @@ async fn in_target(client: &Client, connector: &Connector) -> Result<InTarget, P
             None => true,
             Some(_) => watermark::read(client, &connector.name).await?.is_some_and(|mark| stands_at(&mark, &checkpoints)),
         };
-    let after_load = still_to_build(&after_load::open(client, &connector.name).await?);
-    Ok(InTarget { recorded, held, place, consistent, after_load })
-}
-
-/// What failed, with the reason; else what has not been done yet.
-fn still_to_build(open: &[after_load::Open]) -> BTreeMap<TableName, String> {
-    let mut tables: BTreeMap<TableName, Vec<&after_load::Open>> = BTreeMap::new();
-    for one in open {
-        tables.entry(one.table.clone()).or_default().push(one);
-    }
-    let text = |open: Vec<&after_load::Open>| {
-        let failed: Vec<String> =
-            open.iter().filter_map(|one| one.failed.as_ref()).map(|(why, hint)| format!("{why}; hint: {hint}")).collect();
-        if failed.is_empty() {
-            let names: Vec<String> = open.iter().map(|one| one.step.to_string()).collect();
-            format!("to be built: {}", names.join(", "))
-        } else {
-            failed.join("; ")
+    let copying = held.as_ref().is_some_and(|held| held.tables.iter().any(|table| !table.copied));
+    let (ranges, paused) = match copying {
+        true => {
+            let paused = copy_range::orders(client, &connector.name).await?.paused;
+            (copy_range::read(client, &connector.name).await?, paused)
         }
+        false => (Vec::new(), false),
     };
-    tables.into_iter().map(|(table, open)| (table, text(open))).collect()
+    let after_load = left_to_build::read(client, &connector.name).await?;
+    Ok(InTarget { recorded, held, place, consistent, ranges, paused, after_load })
 }
 
 /// Everything up to the watermark is applied, and nothing behind it.

@@ -1,4 +1,4 @@
-//! Rates over the last half minute, and what follows from them. Pure.
+//! Rates of the stream over the last half minute, and what follows from them. Pure.
 
 use crate::change::{EndLsn, Lsn};
 use std::collections::VecDeque;
@@ -13,7 +13,6 @@ struct Note {
     second: u64,
     written: Option<Lsn>,
     applied: Option<EndLsn>,
-    copied: u64,
     safe: Option<u64>,
 }
 
@@ -25,14 +24,11 @@ pub struct Trend {
 
 impl Trend {
     /// `second` only grows. `safe`: bytes until the slot is lost.
-    pub fn note(&mut self, second: u64, (written, applied): (Option<Lsn>, Option<EndLsn>), copied: u64, safe: Option<u64>) {
-        if self.notes.back().is_some_and(|last| last.copied > copied) {
-            self.notes.clear(); // a copy began anew
-        }
+    pub fn note(&mut self, second: u64, (written, applied): (Option<Lsn>, Option<EndLsn>), safe: Option<u64>) {
         while self.notes.front().is_some_and(|first| first.second + OVER < second) {
             self.notes.pop_front();
         }
-        self.notes.push_back(Note { second, written, applied, copied, safe });
+        self.notes.push_back(Note { second, written, applied, safe });
     }
 
     /// How much per second, by first and last note that know it.
@@ -40,11 +36,6 @@ impl Trend {
         let known = || self.notes.iter().filter_map(|note| Some((note.second, of(note)?)));
         let ((from, first), (to, last)) = (known().next()?, known().next_back()?);
         last.checked_sub(first)?.checked_div(to - from)
-    }
-
-    /// Seconds until so many rows more are copied.
-    pub fn copied_in(&self, rows: u64) -> Option<u64> {
-        rows.checked_div(self.rate(|note| Some(note.copied))?)
     }
 
     /// Seconds until the target is where the source is, which goes on meanwhile; `None`: at this rate never.
@@ -75,25 +66,22 @@ mod tests {
     #[test]
     fn what_is_left_by_the_rate_of_the_last_half_minute() {
         let mut trend = Trend::default();
-        assert_eq!((trend.copied_in(5), trend.caught_up_in(CLOSE)), (None, None));
-        trend.note(0, at(0, 0), 0, None);
-        trend.note(100, at(10_000_000, 1_000_000), 1000, Some(600));
-        assert_eq!(trend.copied_in(500), None, "one note is no rate");
-        trend.note(110, at(20_000_000, 21_000_000), 3000, Some(500));
-        assert_eq!(trend.copied_in(500), Some(2));
+        assert_eq!(trend.caught_up_in(CLOSE), None);
+        trend.note(0, at(0, 0), None);
+        trend.note(100, at(10_000_000, 1_000_000), Some(600));
+        assert_eq!(trend.caught_up_in(CLOSE), None, "one note is no rate");
+        trend.note(110, at(20_000_000, 21_000_000), Some(500));
         assert_eq!(trend.caught_up_in(9_000_000), Some(9));
         assert_eq!(trend.lost_in(), Some(50));
-        trend.note(111, at(90_000_000, 21_000_000), 10, Some(700));
-        assert_eq!((trend.copied_in(500), trend.lost_in()), (None, None), "a copy began anew");
-        trend.note(112, at(90_000_000, 21_000_000), 10, Some(900));
+        trend.note(111, at(90_000_000, 21_000_000), Some(900));
         assert_eq!(trend.lost_in(), None, "the slot moved on");
     }
 
     #[test]
     fn who_falls_behind_never_catches_up() {
         let mut trend = Trend::default();
-        trend.note(0, at(0, 0), 0, None);
-        trend.note(10, at(100, 50), 0, None);
+        trend.note(0, at(0, 0), None);
+        trend.note(10, at(100, 50), None);
         assert_eq!((trend.caught_up_in(CLOSE), trend.caught_up_in(5)), (None, Some(0)));
     }
 }

@@ -43,6 +43,48 @@ pub struct Open {
     pub failed: Option<(String, String)>,
 }
 
+/// A statement that a session is at now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    pub table: TableName,
+    pub place: i32,
+    /// Of an index: what PostgreSQL does, and how much of that is done, of how much.
+    pub phase: Option<(String, i64, i64)>,
+}
+
+/// The name of the advisory locks that whoever builds on a table holds, each with a statement's place: for as long as the server is at work
+/// for it.
+pub fn lock_name(connector: &str, table: &TableName) -> String {
+    format!("tablelift after_load {connector} {table}")
+}
+
+/// Those of `open` that some session is at, whoever started it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn under_way(client: &Client, connector: &str, open: &[Open]) -> Result<Vec<UnderWay>, StoreError> {
+    let names: Vec<String> = open.iter().map(|one| lock_name(connector, &one.table)).collect();
+    let places: Vec<i32> = open.iter().map(|one| one.place).collect();
+    // a lock of two numbers: the first stands in `classid`, the second in `objid`
+    let sql = "SELECT wanted.nth, p.phase, CASE WHEN p.blocks_total > 0 THEN p.blocks_done ELSE p.tuples_done END,
+               CASE WHEN p.blocks_total > 0 THEN p.blocks_total ELSE p.tuples_total END
+               FROM unnest($1::text[], $2::integer[]) WITH ORDINALITY AS wanted (name, place, nth)
+               JOIN pg_catalog.pg_locks AS l ON l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+                   AND l.classid = (pg_catalog.hashtext(wanted.name)::bigint & 4294967295)::oid AND l.objid = wanted.place::oid
+                   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+               LEFT JOIN pg_catalog.pg_stat_progress_create_index AS p ON p.pid = l.pid ORDER BY 1";
+    let rows = client.query(sql, &[&names, &places]).await.map_err(doing("look what is being built"))?;
+    let found = rows.iter().filter_map(|row| {
+        let one = open.get(usize::try_from(row.get::<_, i64>(0)).ok()?.checked_sub(1)?)?;
+        let phase = row.get::<_, Option<String>>(1).map(|phase| {
+            let amount = |column| row.get::<_, Option<i64>>(column).unwrap_or(0);
+            (phase, amount(2), amount(3))
+        });
+        Some(UnderWay { table: one.table.clone(), place: one.place, phase })
+    });
+    Ok(found.collect())
+}
+
 /// Records what follows a table's load. `done`: how many of the first are done already.
 ///
 /// # Errors

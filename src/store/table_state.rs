@@ -147,17 +147,25 @@ pub async fn owner(client: &Client, target: &TableName) -> Result<Option<String>
     Ok(row.map(|row| row.get(0)))
 }
 
-/// The copy is in the target: `lacks_from` is its snapshot's place in the stream. In the copy's own transaction.
+/// The copy is in the target: `lacks_from` is its snapshot's place in the stream. Its rows and bytes, as the source sent them. In the copy's own
+/// transaction.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn copied(client: &Client, connector: &str, target: &TableName, from: Position, rows: i64) -> Result<(), StoreError> {
+pub async fn copied(
+    client: &Client,
+    connector: &str,
+    target: &TableName,
+    from: Position,
+    (rows, bytes): (i64, i64),
+) -> Result<(), StoreError> {
     let sql =
-        "UPDATE tablelift.table_state SET state = 'follow', lacks_from = $4, rows_copied = $5, copied_at = pg_catalog.now(),
+        "UPDATE tablelift.table_state SET state = 'follow', lacks_from = $4, rows_copied = $5, bytes_copied = $6, copied_at = pg_catalog.now(),
                halted_because = NULL, hint = NULL, halted_at = NULL
                WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
     let from = from.to_string();
-    client.execute(sql, &[&connector, &target.schema, &target.name, &from, &rows]).await.map_err(doing("record a copy"))?;
+    let done = client.execute(sql, &[&connector, &target.schema, &target.name, &from, &rows, &bytes]).await;
+    done.map_err(doing("record a copy"))?;
     Ok(())
 }
 

@@ -44,6 +44,8 @@ pub struct TableMeter {
     pub deletes: AtomicU64,
     pub truncates: AtomicU64,
     pub rows_copied: AtomicU64,
+    /// As the source sent them.
+    pub bytes_copied: AtomicU64,
     series: series::Table,
 }
 
@@ -82,6 +84,7 @@ impl Meter {
             deletes: AtomicU64::new(0),
             truncates: AtomicU64::new(0),
             rows_copied: AtomicU64::new(0),
+            bytes_copied: AtomicU64::new(0),
         };
         Self {
             connector: connector.to_owned(),
@@ -113,16 +116,19 @@ impl Meter {
         }
     }
 
-    /// Rows of a first copy that were read and sent.
-    pub fn copied(&self, table: usize, rows: u64) {
+    /// Rows of a copy that were read and sent, and their bytes as the source sent them.
+    pub fn copied(&self, table: usize, rows: u64, bytes: u64) {
         let table = &self.tables[table];
         table.rows_copied.fetch_add(rows, Relaxed);
+        table.bytes_copied.fetch_add(bytes, Relaxed);
         table.series.rows_copied.increment(rows);
+        table.series.bytes_copied.increment(bytes);
     }
 
     /// A first copy begins anew.
     pub fn reset_copied(&self, table: usize) {
         self.tables[table].rows_copied.store(0, Relaxed);
+        self.tables[table].bytes_copied.store(0, Relaxed);
     }
 
     /// A source transaction reached the end of a stage.

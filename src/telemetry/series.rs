@@ -18,7 +18,17 @@ pub(super) fn describe() {
         "Age of the oldest known transaction that is not yet in the target; while no stream is read, at least the time since then"
     );
     describe_counter!("tablelift_changes_total", "Changes of a target table that reached the end of the stage");
-    describe_counter!("tablelift_rows_copied_total", "Rows of first copies that were read and sent");
+    describe_counter!("tablelift_rows_copied_total", "Rows of copies that were read and sent");
+    describe_counter!("tablelift_bytes_copied_total", "Bytes of copies that were read and sent, as the source sent them");
+    describe_gauge!(
+        "tablelift_copy_ratio",
+        "How much of the table is copied, by what lies in the source's files; NaN: not known"
+    );
+    describe_gauge!("tablelift_copy_eta_seconds", "Until all copies are done; 0: they are; NaN: not known");
+    describe_gauge!(
+        "tablelift_after_load_open",
+        "Indexes, constraints and the like that are still to be built on tables that we made"
+    );
     describe_counter!("tablelift_retries_total", "What was tried again");
     describe_gauge!("tablelift_halted", "Tables that stand still");
     describe_gauge!("tablelift_rereads_open", "Rows that wait to be read again from the source");
@@ -66,6 +76,7 @@ impl Series {
 /// One table's counters. The label `table` is the target table: no other entry has it.
 pub(super) struct Table {
     pub rows_copied: Counter,
+    pub bytes_copied: Counter,
     /// By stage and operation; made when first counted, for most tables see few of them.
     changes: [[OnceLock<Counter>; 5]; 4],
 }
@@ -78,9 +89,12 @@ impl std::fmt::Debug for Table {
 
 impl Table {
     pub fn new(connector: &str, table: &TableName) -> Self {
-        let rows_copied =
-            counter!("tablelift_rows_copied_total", "connector" => connector.to_owned(), "table" => table.to_string());
-        Self { rows_copied, changes: Default::default() }
+        let counter = |name: &'static str| counter!(name, "connector" => connector.to_owned(), "table" => table.to_string());
+        Self {
+            rows_copied: counter("tablelift_rows_copied_total"),
+            bytes_copied: counter("tablelift_bytes_copied_total"),
+            changes: Default::default(),
+        }
     }
 
     pub fn changes(&self, connector: &str, table: &TableName, stage: Stage, op: Op) -> &Counter {
@@ -105,12 +119,14 @@ pub struct Vitals {
     pub slot_retained_bytes: Gauge,
     pub slot_safe_bytes: Gauge,
     pub lag_now_seconds: Gauge,
+    pub copy_eta_seconds: Gauge,
+    pub after_load_open: Gauge,
+    connector: String,
 }
 
 impl Vitals {
     pub fn new(connector: &str) -> Self {
-        let connector = connector.to_owned();
-        let gauge = |name: &'static str| gauge!(name, "connector" => connector.clone());
+        let gauge = |name: &'static str| gauge!(name, "connector" => connector.to_owned());
         Self {
             up: gauge("tablelift_up"),
             halted: gauge("tablelift_halted"),
@@ -119,6 +135,14 @@ impl Vitals {
             slot_retained_bytes: gauge("tablelift_slot_retained_bytes"),
             slot_safe_bytes: gauge("tablelift_slot_safe_bytes"),
             lag_now_seconds: gauge("tablelift_lag_now_seconds"),
+            copy_eta_seconds: gauge("tablelift_copy_eta_seconds"),
+            after_load_open: gauge("tablelift_after_load_open"),
+            connector: connector.to_owned(),
         }
+    }
+
+    /// Of one target table.
+    pub fn copy_ratio(&self, table: &str) -> Gauge {
+        gauge!("tablelift_copy_ratio", "connector" => self.connector.clone(), "table" => table.to_owned())
     }
 }

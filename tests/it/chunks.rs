@@ -3,6 +3,7 @@
 use crate::both_logs;
 use crate::halt::{arrives, halted};
 use crate::support::{Daemon, Log, PATIENCE, World, eventually, steadily};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// Four rows to a block, so that a small table has many chunks; every third row has a large value that an update leaves alone.
@@ -227,13 +228,29 @@ both_logs!(killed_half_way, |w| {
     for text in ["again", "slot"] {
         w.expect_log(text);
     }
-    slowly(&w, 3000, "[[table]]\nsource = 'public.t'");
+    slowly(&w, 2000, "[[table]]\nsource = 'public.t'");
     let d = Daemon::run(&w);
     eventually("some of it is copied", PATIENCE, async || recorded(&w, "t").await > 2000).await;
+    eventually("how long the rest takes is told", PATIENCE, async || w.status().await["eta"]["copy_s"].is_u64()).await;
+    let seen = w.status().await;
+    let copy = &seen["tables"][0]["copy"];
+    let percent = copy["percent"].as_f64().unwrap();
+    assert!((10.0..100.0).contains(&percent) && copy["rows_per_s"].is_f64() && copy["eta_s"].is_u64(), "{seen:#}");
+    assert!(seen["eta"]["copy_s"].as_u64().is_some_and(|seconds| seconds <= 15), "{seen:#}");
+    assert_eq!((&seen["copies"]["tables"], &seen["copies"]["paused"]), (&1.into(), &false.into()), "{seen:#}");
+    let ratio = format!("tablelift_copy_ratio{{connector=\"{}\",table=\"public.t\"}} 0.", w.name);
+    let (_, metrics) = w.get("/metrics").await.unwrap();
+    assert!(metrics.contains(&ratio) && metrics.contains("tablelift_copy_eta_seconds{"), "{metrics}");
     d.kill9();
     let before = recorded(&w, "t").await;
-    let away = w.table("public.t").await;
+    let status = w.status().await;
+    let away = &status["tables"][0];
     assert_eq!((away["rows_copied"].as_i64(), away["state"].as_str()), (Some(before), Some("copy")), "{away}");
+    // what is recorded tells how far it is, but nobody copies
+    assert!(away["copy"]["percent"].as_f64().is_some_and(|now| (percent..100.0).contains(&now)), "{away}");
+    assert_eq!((&status["eta"]["copy_s"], &status["copies"]["percent"]), (&Value::Null, &away["copy"]["percent"]), "{status:#}");
+    let text = w.cli("status", &[]).await.assert_code(0).stdout;
+    assert!(text.contains("  copy ") && text.contains(" %, ") && text.lines().all(|line| line.chars().count() <= 80), "{text}");
     slowly(&w, 100, "[[table]]\nsource = 'public.t'");
     let d = Daemon::run(&w);
     eventually("it goes on", PATIENCE, async || recorded(&w, "t").await > before).await;

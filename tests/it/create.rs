@@ -316,6 +316,9 @@ both_logs!(a_crash_between_two_statements, |w| {
         let d = Daemon::run(&w);
         eventually("the slow index is being built", PATIENCE, async || w.target.try_text(building).await.is_ok_and(|n| n != "0"))
             .await;
+        let table = w.table("public.t").await;
+        let names = table["after_load"]["building"].as_array().expect("a list").iter().map(|one| one["what"].to_string());
+        assert!(names.collect::<String>().contains("index `slow`") && table["waiting_for"].is_null(), "{table:#}");
         d.kill9();
         assert_ne!(w.target.text(left).await, "0");
     }

@@ -71,6 +71,23 @@ both_logs!(stopped_and_following, |w| {
     assert!(is(&status, "/phase", "stopped") && status["tables"][0]["inserts"].is_null(), "{status:#}");
 });
 
+// A table without a key is copied whole: what that took is recorded at its end.
+both_logs!(a_copy_that_is_made_whole, |w| {
+    w.both("create table t (id int, v text); alter table t replica identity full").await;
+    w.source.batch("insert into t select g, 'first' from generate_series(1, 100) g").await;
+    w.connector(TABLE);
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    let status = w.status().await;
+    let table = &status["tables"][0];
+    assert_eq!(
+        (&table["rows_copied"], &table["copy"], &status["copies"]),
+        (&100.into(), &Value::Null, &Value::Null),
+        "{status:#}"
+    );
+    assert_eq!(table["bytes_copied"], (1..=100).map(|id| format!("{id}\tfirst\n").len()).sum::<usize>(), "{status:#}");
+});
+
 #[tokio::test]
 async fn what_the_making_of_a_slot_waits_for() {
     let w = World::own_source("status-slot", Log::Local, &[]).await;
@@ -152,6 +169,10 @@ both_logs!(metrics_are_the_interface, |w| {
         format!("tablelift_changes_total{{connector=\"{name}\",table=\"public.t\",stage=\"apply\",op=\"insert\"}} 1"),
         format!("tablelift_changes_total{{connector=\"{name}\",table=\"public.t\",stage=\"capture\",op=\"insert\"}} 1"),
         format!("tablelift_rows_copied_total{{connector=\"{name}\",table=\"public.t\"}} 100"),
+        format!("tablelift_bytes_copied_total{{connector=\"{name}\",table=\"public.t\"}} "),
+        format!("tablelift_copy_ratio{{connector=\"{name}\",table=\"public.t\"}} 1"),
+        format!("tablelift_copy_eta_seconds{{connector=\"{name}\"}} 0"),
+        format!("tablelift_after_load_open{{connector=\"{name}\"}} 0"),
         format!("tablelift_halted{{connector=\"{name}\"}} 0"),
         format!("tablelift_consistent{{connector=\"{name}\"}} 1"),
         format!("tablelift_rereads_open{{connector=\"{name}\"}} 0"),

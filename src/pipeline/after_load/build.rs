@@ -53,7 +53,7 @@ impl<'a> Builder<'a> {
     /// Sees to it that the statement is done. The lock is the session's, so it is held for as long as the server is at work for it.
     pub(super) async fn build(&self, open: &Open) -> Result<Outcome, PipelineError> {
         let _busy = self.busy.begin();
-        let name = format!("tablelift after_load {} {}", self.connector, open.table);
+        let name = after_load::lock_name(self.connector, &open.table);
         let sql = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext($1), $2)";
         let row = self.client.query_one(sql, &[&name, &open.place]).await.map_err(at_target)?;
         if !row.get::<_, bool>(0) {

@@ -19,6 +19,13 @@ pub struct Piped {
     pub bytes: u64,
 }
 
+impl Piped {
+    /// Rows and bytes, as the control tables have them.
+    pub fn recorded(self) -> (i64, i64) {
+        (i64::try_from(self.rows).unwrap_or(i64::MAX), i64::try_from(self.bytes).unwrap_or(i64::MAX))
+    }
+}
+
 /// Pours what `copy_out` sends into what `copy_in` takes. `go_on` is told what has gone through, now and then; `None`: it said no, and both
 /// sessions are in the middle of it.
 ///
@@ -29,7 +36,7 @@ pub async fn pipe(
     (target, copy_in): (&Client, &str),
     at_source: impl Fn(tokio_postgres::Error) -> PipelineError,
     at_target: impl Fn(tokio_postgres::Error) -> PipelineError,
-    mut go_on: impl FnMut(u64) -> bool,
+    mut go_on: impl FnMut(Piped) -> bool,
 ) -> Result<Option<Piped>, PipelineError> {
     let rows = source.copy_out(copy_out).await.map_err(&at_source)?;
     let sink = target.copy_in::<_, Bytes>(copy_in).await.map_err(&at_target)?;
@@ -44,7 +51,7 @@ pub async fn pipe(
         let row = match next {
             Ok(Some(row)) => row,
             Ok(None) => break,
-            Err(_) if !go_on(messages) => return Ok(None),
+            Err(_) if !go_on(Piped { rows: messages, bytes }) => return Ok(None),
             Err(_) => continue,
         };
         chunk.extend_from_slice(&row.map_err(&at_source)?);
@@ -54,7 +61,7 @@ pub async fn pipe(
             if sink.send(chunk.split().freeze()).await.is_err() {
                 break; // the reason comes with `finish`
             }
-            if !go_on(messages) {
+            if !go_on(Piped { rows: messages, bytes }) {
                 return Ok(None);
             }
             chunk.reserve(CHUNK * 2);

@@ -119,10 +119,10 @@ impl ChunkTarget {
         let copy_in = plan.copy_in(&staging, form);
         let begun = Instant::now();
         let least = task.units == 1;
-        let mut last = 0;
-        let go_on = |rows| {
+        let mut last = Piped::default();
+        let go_on = |piped| {
             // one block may take its time, but not stand still
-            let moves = least && std::mem::replace(&mut last, rows) != rows;
+            let moves = least && std::mem::replace(&mut last, piped) != piped;
             moves || !turn.is_waited_for() || begun.elapsed() < PATIENCE
         };
         let piped = pipe((&source.client, &copy_out), (&self.client, &copy_in), failed, refused, go_on).await?;

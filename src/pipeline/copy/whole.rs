@@ -2,7 +2,7 @@
 //! commits at or behind the slot's consistent point comes from the stream; an interrupted copy leaves nothing behind.
 
 use super::at_source;
-use super::pipe::pipe;
+use super::pipe::{Piped, pipe};
 use super::refused;
 use crate::change::{CommitLsn, Position, TableName};
 use crate::config::{Connector, Triggers};
@@ -101,7 +101,7 @@ impl Copier {
         self.board.halted(&plan.target, halted, None);
     }
 
-    async fn attempt(&self, number: usize, plan: &TablePlan) -> Result<i64, PipelineError> {
+    async fn attempt(&self, number: usize, plan: &TablePlan) -> Result<u64, PipelineError> {
         let tasks = Tasks::default();
         let name = self.connector.object_name();
         let source = session::open(&tasks, &self.connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
@@ -114,16 +114,16 @@ impl Copier {
         let source_busy = Busy::of(&source, Side::Source, Some(plan.target.to_string()), &self.board).await?;
         let target_busy = Busy::of(&target, Side::Target, Some(plan.target.to_string()), &self.board).await?;
         let _busy = (source_busy.begin(), target_busy.begin());
-        let rows = self.pour(number, plan, &source, &target).await?;
+        let piped = self.pour(number, plan, &source, &target).await?;
         let from = Position::start_of(self.incarnation, CommitLsn(snapshot.made.consistent_point.0));
-        table_state::copied(&target, &self.connector.name, &plan.target, from, rows).await?;
+        table_state::copied(&target, &self.connector.name, &plan.target, from, piped.recorded()).await?;
         target.batch_execute("COMMIT").await.map_err(|source| refused(plan, source))?;
         target.batch_execute(&format!("ANALYZE {}", quote::table(&plan.target))).await.ok();
-        Ok(rows)
+        Ok(piped.rows)
     }
 
-    /// All rows, into the target's open transaction.
-    async fn pour(&self, number: usize, plan: &TablePlan, source: &Client, target: &Client) -> Result<i64, PipelineError> {
+    /// All rows, into the target's open transaction. Gives how many it took.
+    async fn pour(&self, number: usize, plan: &TablePlan, source: &Client, target: &Client) -> Result<Piped, PipelineError> {
         let refused = |source| refused(plan, source);
         if self.connector.target.triggers == Triggers::Off {
             target.batch_execute("SET session_replication_role = replica").await.map_err(refused)?;
@@ -150,21 +150,20 @@ impl Copier {
         let names: Vec<String> = columns.iter().map(|&input| quote::ident(&plan.inputs[input].name)).collect();
         let only = if plan.partitioned { "" } else { "ONLY " };
         let copy_out = format!("COPY (SELECT {} FROM {only}{}) TO STDOUT", names.join(", "), quote::table(&plan.source));
-        let mut counted = 0;
-        let count = |rows| {
-            self.meter.copied(number, rows - counted);
-            counted = rows;
+        let mut counted = Piped::default();
+        let mut count = |piped: Piped| {
+            self.meter.copied(number, piped.rows.saturating_sub(counted.rows), piped.bytes.saturating_sub(counted.bytes));
+            counted = piped;
             true
         };
-        let piped = pipe((source, &copy_out), (target, &copy_in), at_source, refused, count).await?;
-        let rows = piped.expect("it always goes on").rows;
-        self.meter.copied(number, rows.saturating_sub(counted));
+        let piped = pipe((source, &copy_out), (target, &copy_in), at_source, refused, &mut count).await?;
+        let piped = piped.expect("it always goes on");
+        count(piped);
         if straight {
-            return Ok(i64::try_from(rows).unwrap_or(i64::MAX));
+            return Ok(piped);
         }
         let sql = plan.insert_from("pg_temp.tablelift_staging");
-        let inserted = target.execute(&sql, &[]).await.map_err(refused)?;
-        Ok(i64::try_from(inserted).unwrap_or(i64::MAX))
+        Ok(Piped { rows: target.execute(&sql, &[]).await.map_err(refused)?, ..piped })
     }
 }
 

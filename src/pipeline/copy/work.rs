@@ -80,14 +80,9 @@ pub struct Task {
 impl Task {
     /// What is to be recorded once a chunk of it is brought.
     pub fn moved(&self, chunk: &Chunk, piped: Piped) -> CopyRange {
-        CopyRange {
-            target: self.target.clone(),
-            nth: self.nth,
-            range: self.range.behind(chunk),
-            done: chunk.last,
-            rows: i64::try_from(piped.rows).unwrap_or(i64::MAX),
-            bytes: i64::try_from(piped.bytes).unwrap_or(i64::MAX),
-        }
+        let (rows, bytes) = piped.recorded();
+        let (target, range) = (self.target.clone(), self.range.behind(chunk));
+        CopyRange { target, nth: self.nth, range, done: chunk.last, rows, bytes }
     }
 }
 

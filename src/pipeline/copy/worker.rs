@@ -207,7 +207,7 @@ impl<S: Sinks> Worker<S> {
         // no more at once than the limits allow in that time
         let time = copying.limits.spent([piped.rows, piped.bytes]).max(time);
         copying.work.settled(task, &reading.chunk, time, aim);
-        copying.tables[task.number].meters.iter().for_each(|&meter| copying.meter.copied(meter, piped.rows));
+        copying.tables[task.number].meters.iter().for_each(|&meter| copying.meter.copied(meter, piped.rows, piped.bytes));
         Ok(())
     }
 

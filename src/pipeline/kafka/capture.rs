@@ -301,8 +301,8 @@ impl CaptureLife {
                     half.ledger.last_words().await;
                     return Ok(End::Stopped);
                 }
-                Some((table, (from, rows, ends))) = copies.recv() => {
-                    half.ledger.copied(table, from, rows, &ends);
+                Some((table, (from, piped, ends))) = copies.recv() => {
+                    half.ledger.copied(table, from, piped, &ends);
                     waiting -= 1;
                     if waiting == 0 {
                         half.ledger.flush().await?;
@@ -433,7 +433,7 @@ struct Setup {
     system: (String, u32),
 }
 
-/// Starts the first copies. What comes back: the table, where its stream begins, its rows, how far they reach in the log.
+/// Starts the first copies. What comes back: the table, where its stream begins, what it took, how far its rows reach in the log.
 fn copy(
     half: &Half,
     connector: &Arc<Connector>,

@@ -2,7 +2,7 @@
 //! what an earlier attempt brought. What commits at or behind the slot's consistent point follows from the stream.
 
 use super::specs::TableSpec;
-use crate::change::{Before, Cell, Change, CommitLsn, Op, Position, RowBuilder};
+use crate::change::{Before, Cell, Change, CommitLsn, Op, Position, RowBuilder, TableName};
 use crate::config::Connector;
 use crate::event::{About, Encoder, Frame, Origin};
 use crate::fate::Fate;
@@ -10,7 +10,7 @@ use crate::log::kafka::{Acks, Ends, Producer};
 use crate::mapping::TablePlan;
 use crate::pg::quote;
 use crate::pipeline::board::Board;
-use crate::pipeline::copy::{at_source, open_snapshot, temporary_name};
+use crate::pipeline::copy::{Piped, at_source, open_snapshot, temporary_name};
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::store::table_state::Halted;
 use crate::telemetry::{self, Meter};
@@ -21,8 +21,8 @@ use std::time::Duration;
 /// Rows between two looks at what is acknowledged.
 const GROUP: u64 = 5000;
 
-/// A copy in the log: where its table's stream begins, its rows, how far they reach.
-pub type Copied = (Position, i64, Ends);
+/// A copy in the log: where its table's stream begins, what it took, how far its rows reach.
+pub type Copied = (Position, Piped, Ends);
 
 /// Copies tables into their topics.
 pub struct TopicCopier {
@@ -47,7 +47,7 @@ impl TopicCopier {
             match self.attempt(table, &id).await {
                 Ok(done) => {
                     self.board.resumed(&name);
-                    tracing::info!(table = %name, rows = done.1, "copied into the log");
+                    tracing::info!(table = %name, rows = done.1.rows, "copied into the log");
                     return done;
                 }
                 Err(error) => {
@@ -64,6 +64,7 @@ impl TopicCopier {
                 }
             }
             self.meter.retry("copy");
+            self.of(&name).into_iter().for_each(|plan| self.meter.reset_copied(plan));
             tokio::time::sleep(pause).await;
         }
         unreachable!("attempts do not end")
@@ -96,7 +97,7 @@ impl TopicCopier {
         let sql = format!("COPY (SELECT {} FROM {only}{}) TO STDOUT", columns.join(", "), quote::table(&spec.shape.name));
         let rows = source.copy_out(&sql).await.map_err(at_source)?;
         tokio::pin!(rows);
-        let (mut count, mut text) = (0_u64, Vec::new());
+        let (mut count, mut counted, mut text) = (Piped::default(), Piped::default(), Vec::new());
         let mut change = Change {
             position: Position::default(),
             table: Arc::clone(&stream_table),
@@ -106,7 +107,7 @@ impl TopicCopier {
         };
         let origin = Origin::Copy { attempt: id, lsn, read_at: telemetry::now(), base: None };
         let about = About { epoch: self.epoch, now: telemetry::now(), origin };
-        let plans: Vec<usize> = (0..self.plans.len()).filter(|&at| self.plans[at].source == spec.shape.name).collect();
+        let plans = self.of(&spec.shape.name);
         let mut ends = Ends::default();
         while let Some(line) = rows.next().await {
             let line = line.map_err(at_source)?;
@@ -117,10 +118,11 @@ impl TopicCopier {
                 .map_err(|error| failed(error.to_string()))?;
             let partition = spec.partitions().of(frame.key());
             self.producer.send(&group, &spec.topic, partition, &frame).await?;
-            count += 1;
-            if count % GROUP == 0 {
+            count.rows += 1;
+            count.bytes += line.len() as u64;
+            if count.rows % GROUP == 0 {
                 acks.seal(std::mem::replace(&mut group, acks.open()), ());
-                plans.iter().for_each(|&plan| self.meter.copied(plan, GROUP));
+                self.count(&plans, std::mem::replace(&mut counted, count), count);
                 while acks.len() > 8 {
                     ends.raise_all(&acks.front().await?.1);
                 }
@@ -130,9 +132,18 @@ impl TopicCopier {
         while !acks.is_empty() {
             ends.raise_all(&acks.front().await?.1);
         }
-        plans.iter().for_each(|&plan| self.meter.copied(plan, count % GROUP));
+        self.count(&plans, counted, count);
         let from = Position::start_of(self.incarnation, CommitLsn(lsn));
-        Ok((from, i64::try_from(count).unwrap_or(i64::MAX), ends))
+        Ok((from, count, ends))
+    }
+
+    /// The plans that take a table's rows.
+    fn of(&self, source: &TableName) -> Vec<usize> {
+        (0..self.plans.len()).filter(|&at| &self.plans[at].source == source).collect()
+    }
+
+    fn count(&self, plans: &[usize], from: Piped, to: Piped) {
+        plans.iter().for_each(|&plan| self.meter.copied(plan, to.rows - from.rows, to.bytes - from.bytes));
     }
 }
 

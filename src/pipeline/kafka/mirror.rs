@@ -66,13 +66,25 @@ pub async fn write(client: &Client, connector: &Connector, record: &SlotRecord) 
         // a halt of apply's is apply's to lift
         let sql = "UPDATE tablelift.table_state SET lacks_from = $3,
                    state = CASE WHEN $4 AND state = 'new' THEN 'follow' ELSE state END,
-                   rows_copied = greatest(rows_copied, $5),
+                   rows_copied = greatest(rows_copied, $5), bytes_copied = greatest(bytes_copied, $8),
                    halted_because = coalesce($6, CASE WHEN hint LIKE 'capture: %' THEN NULL ELSE halted_because END),
                    hint = coalesce('capture: ' || $7, CASE WHEN hint LIKE 'capture: %' THEN NULL ELSE hint END)
                    WHERE connector = $1 AND source_schema || '.' || source_name = $2
                    AND ((lacks_from, halted_because) IS DISTINCT FROM ($3, $6) OR rows_copied < $5 OR $4 AND state = 'new')";
         client
-            .execute(sql, &[&connector.name, source, &table.lacks_from, &table.copied, &table.rows_copied, &because, &hint])
+            .execute(
+                sql,
+                &[
+                    &connector.name,
+                    source,
+                    &table.lacks_from,
+                    &table.copied,
+                    &table.rows_copied,
+                    &because,
+                    &hint,
+                    &table.bytes_copied,
+                ],
+            )
             .await
             .map_err(failed)?;
     }

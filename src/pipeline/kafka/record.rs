@@ -42,6 +42,8 @@ pub struct TableRecord {
     #[serde(default)]
     pub copying: bool,
     pub rows_copied: i64,
+    #[serde(default)]
+    pub bytes_copied: i64,
     /// The first change that the log lacks, where that is not what comes behind `position`.
     pub lacks_from: Option<String>,
     pub halted: Option<(String, String)>,

@@ -6,6 +6,7 @@ use crate::change::{EndLsn, Op, Position, TableName, UnixMicros};
 use crate::log::kafka::{AckGroup, Acks, Control, Ends, Producer};
 use crate::pipeline::PipelineError;
 use crate::pipeline::board::Board;
+use crate::pipeline::copy::Piped;
 use crate::pipeline::kafka::record::{EndLsnText, SLOT, SlotRecord, TableRecord};
 use crate::source::Feedback;
 use crate::store::table_state::Halted;
@@ -208,10 +209,12 @@ impl Ledger {
     }
 
     /// A first copy is in the log.
-    pub fn copied(&mut self, table: usize, from: Position, rows: i64, ends: &Ends) {
+    pub fn copied(&mut self, table: usize, from: Position, piped: Piped, ends: &Ends) {
         self.record.ends.raise_all(ends);
         let record = self.record.tables.entry(self.names[table].to_string()).or_default();
-        *record = TableRecord { copied: true, rows_copied: rows, lacks_from: Some(from.to_string()), ..TableRecord::default() };
+        let (rows_copied, bytes_copied) = piped.recorded();
+        let lacks_from = Some(from.to_string());
+        *record = TableRecord { copied: true, rows_copied, bytes_copied, lacks_from, ..TableRecord::default() };
     }
 
     /// Rows of a copy, or rows that were read again, reach up to here.
