@@ -8,5 +8,5 @@ mod range;
 mod visibility;
 
 pub use pace::{Allowance, Pace};
-pub use range::{Chunk, Part, Range, plan};
+pub use range::{BLOCK_RANGES, Chunk, Part, Range, plan};
 pub use visibility::{Emitted, Must, ParseSnapshotError, Snapshot};

@@ -106,7 +106,8 @@ impl Life {
         let taken = checkpoint::take(&target, &connector.name, checkpoint::LOCAL, 0).await?;
         let mut states = table_state::read(&target, &connector.name).await?;
         let plans = prepared.compiled.iter().filter_map(|one| one.plan.as_ref().ok());
-        copy::begin((&source, &target), &connector, prepared.facts.version, plans, &mut states, &self.board).await?;
+        let brought = Position::start_of(prepared.incarnation(), CommitLsn(taken.end_lsn.unwrap_or_default().0));
+        copy::begin((&source, &target), &connector, prepared.facts.version, plans, (&mut states, brought), &self.board).await?;
         let ranges = copy_range::read(&target, &connector.name).await?;
         let setup = self.set_up(&target, prepared, &states, &ranges, &reader, &taken).await?;
         self.apart.clear();
@@ -140,10 +141,10 @@ impl Life {
                     let gate = match (state.copied || state.copying, state.lacks_from) {
                         (false, _) => Gate::Waiting,
                         (true, None) => Gate::Follow,
-                        (true, Some(from)) if self.apart.contains(&state.target) => Gate::Halted(from),
+                        (true, Some(from)) if state.loading || self.apart.contains(&state.target) => Gate::Halted(from),
                         (true, Some(from)) => Gate::Behind(from),
                     };
-                    if gate == Gate::Follow && state.halted.is_some() && state.writes_missed.is_none() {
+                    if (gate == Gate::Follow || state.loading) && state.halted.is_some() && state.writes_missed.is_none() {
                         // what stood against its copy, or its re-reads, is tried anew
                         table_state::lift(target, &self.connector.name, &state.target).await?;
                         self.board.resumed(&state.target);
@@ -171,6 +172,9 @@ impl Life {
         gates.extend(held);
         let confirmed = reader.confirmed_at_start();
         let repeats = chunked.iter().filter(|(_, _, repeats)| *repeats).map(|(number, _, _)| *number).collect();
+        let loads: BTreeSet<TableName> = states.iter().filter(|state| state.loading).map(|state| state.target.clone()).collect();
+        // the source keeps WAL for them
+        chunked.sort_by_key(|(_, target, _)| !loads.contains(target));
         let chunked = Work::new(chunked, ranges);
         let one_moment = states.iter().all(|state| state.copied);
         let window = states.iter().filter_map(|state| state.window).max().unwrap_or_default();
@@ -193,6 +197,7 @@ impl Life {
             whole,
             chunked,
             repeats,
+            loads,
             paused,
             window,
             system,
@@ -211,7 +216,7 @@ impl Life {
         (target, busy): (Client, Arc<Busy>),
         epoch: i64,
     ) -> Result<End, PipelineError> {
-        let Setup { plans, gates, whole, chunked, repeats, paused, window, system, unfit, incarnation, durable } = setup;
+        let Setup { plans, gates, whole, chunked, repeats, loads, paused, window, system, unfit, incarnation, durable } = setup;
         let turns = Turns::default();
         let tables = plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()));
         let meter = Arc::new(Meter::new(&self.connector.name, tables));
@@ -265,6 +270,7 @@ impl Life {
                 targets: vec![plan.target.clone()],
                 copying: vec![plan.target.clone()],
                 repeats: repeats.contains(&number),
+                loads: loads.contains(&plan.target),
                 meters: vec![number],
             };
             let tables = plans.iter().enumerate().map(table).collect();
@@ -419,6 +425,8 @@ struct Setup {
     chunked: Work,
     /// Plans whose tables are copied once more.
     repeats: BTreeSet<usize>,
+    /// Tables whose changes wait for their key.
+    loads: BTreeSet<TableName>,
     /// A person has paused the copies.
     paused: bool,
     window: Window,

@@ -1,7 +1,7 @@
 //! How far a table's copy is, range by range. Planned when the table is taken on; moved by the copy, with the rows.
 
 use super::{StoreError, checkpoint, doing};
-use crate::change::{EndLsn, TableName};
+use crate::change::{EndLsn, Position, TableName};
 use crate::chunk::Range;
 use tokio_postgres::Client;
 
@@ -43,14 +43,14 @@ fn text(range: &Range) -> String {
     serde_json::to_string(range).expect("plain data is always JSON")
 }
 
-/// A table's copy begins, or begins anew: it follows the stream from here on.
+/// A table's copy begins, or begins anew: it follows the stream from here on; or, where it is loaded, once that is over.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub async fn plan(client: &Client, connector: &str, target: &TableName, ranges: &[Range]) -> Result<(), StoreError> {
     let texts: Vec<String> = ranges.iter().map(text).collect();
     let sql = "WITH old AS (DELETE FROM tablelift.copy_range WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND nth > $5),
-               state AS (UPDATE tablelift.table_state SET state = 'copy', rows_copied = 0, bytes_copied = 0
+               state AS (UPDATE tablelift.table_state SET state = CASE state WHEN 'load' THEN 'load' ELSE 'copy' END, rows_copied = 0, bytes_copied = 0
                          WHERE connector = $1 AND target_schema = $2 AND target_name = $3)
                INSERT INTO tablelift.copy_range (connector, target_schema, target_name, nth, range)
                SELECT $1, $2, $3, nth::integer, range FROM unnest($4::text[]) WITH ORDINALITY AS ranges (range, nth)
@@ -62,6 +62,27 @@ pub async fn plan(client: &Client, connector: &str, target: &TableName, ranges: 
         .await
         .map_err(doing("record a copy's ranges"))?;
     Ok(())
+}
+
+/// A table's load begins, which has no key yet: it lacks the changes from `from` on until its rows and its key are there. In one
+/// transaction with its ranges.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn load(
+    client: &Client,
+    connector: &str,
+    target: &TableName,
+    from: Position,
+    ranges: &[Range],
+) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.table_state SET state = 'load', lacks_from = $4
+               WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
+    client.batch_execute("BEGIN").await.map_err(doing("begin a load"))?;
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&connector, &target.schema, &target.name, &from.to_string()];
+    client.execute(sql, &params).await.map_err(doing("begin a load"))?;
+    plan(client, connector, target, ranges).await?;
+    client.batch_execute("COMMIT").await.map_err(doing("begin a load"))
 }
 
 /// A table that was copied is read once more.
@@ -112,7 +133,7 @@ pub struct Orders {
 /// See [`StoreError`].
 pub async fn orders(client: &Client, connector: &str) -> Result<Orders, StoreError> {
     let sql = "SELECT c.copy_paused, s.target_schema, s.target_name FROM tablelift.connector AS c
-               LEFT JOIN tablelift.table_state AS s ON s.connector = c.name AND s.state = 'copy' WHERE c.name = $1 ORDER BY 2, 3";
+               LEFT JOIN tablelift.table_state AS s ON s.connector = c.name AND s.state IN ('copy', 'load') WHERE c.name = $1 ORDER BY 2, 3";
     let rows = client.query(sql, &[&connector]).await.map_err(doing("look what is to be copied"))?;
     let name =
         |row: &tokio_postgres::Row| Some(TableName::new(row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?));

@@ -1,0 +1,42 @@
+//! A table that was made without its key, and is loaded before any of its changes comes: they wait, with the slot, from where the stream
+//! stood when the load began. Its chunks go straight in, for there is nothing to meet. Rows that moved meanwhile may come twice, from two
+//! moments; then one of them goes when the key is built. What has waited brings the rest right, as after any copy.
+
+use super::worker::Copying;
+use crate::change::TableName;
+use crate::chunk::Range;
+use crate::pg::quote;
+use crate::pipeline::{PipelineError, after_load};
+use crate::store::{copy_range, table_state};
+use tokio_postgres::Client;
+
+/// Its file is another one, and its ranges are void: what was read would all be read twice.
+///
+/// # Errors
+/// See [`PipelineError`].
+pub async fn begin_anew(target: &Client, connector: &str, table: &TableName, ranges: &[Range]) -> Result<(), PipelineError> {
+    let at_target = |source| PipelineError::Query { side: "target", source };
+    target.batch_execute(&format!("BEGIN; TRUNCATE {}", quote::table(table))).await.map_err(at_target)?;
+    copy_range::plan(target, connector, table, ranges).await?;
+    target.batch_execute("COMMIT").await.map_err(at_target)
+}
+
+/// All its rows are there: builds its key.
+///
+/// # Errors
+/// See [`PipelineError`].
+pub async fn build_keys(copying: &Copying, number: usize, client: &Client) -> Result<(), PipelineError> {
+    for target in &copying.tables[number].copying {
+        after_load::key(&copying.connector, &copying.board, target).await?;
+        table_state::lift(client, &copying.connector.name, target).await?;
+    }
+    Ok(())
+}
+
+/// Ends the life once no load is under way: the next one begins with the changes that have waited. Not before, for each costs the others
+/// the chunks that they are at.
+pub fn catch_up(copying: &Copying) {
+    if copying.work.is_at_rest(|number| copying.tables[number].loads) {
+        copying.changed.notify_one();
+    }
+}
