@@ -141,7 +141,9 @@ impl Life {
                     let gate = match (state.copied || state.copying, state.lacks_from) {
                         (false, _) => Gate::Waiting,
                         (true, None) => Gate::Follow,
-                        (true, Some(from)) if state.loading || self.apart.contains(&state.target) => Gate::Halted(from),
+                        (true, Some(from)) if state.loading || state.halted.is_some() && self.apart.contains(&state.target) => {
+                            Gate::Halted(from)
+                        }
                         (true, Some(from)) => Gate::Behind(from),
                     };
                     if (gate == Gate::Follow || state.loading) && state.halted.is_some() && state.writes_missed.is_none() {
@@ -255,7 +257,8 @@ impl Life {
         });
         let (signal, again) = mpsc::channel(1);
         let connector = Arc::clone(&self.connector);
-        let copying: Vec<TableName> = whole.iter().map(|&number| plans[number].target.clone()).collect();
+        let copying: Vec<TableName> =
+            whole.iter().map(|&number| plans[number].target.clone()).chain(loads.iter().cloned()).collect();
         let any_whole = !whole.is_empty();
         {
             let copier = Copier {
@@ -398,7 +401,8 @@ pub(super) async fn stands_by(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<bool, PipelineError> {
     let slot = source::SlotName::new(connector.slot())?;
-    let mut told = None;
+    // our own last life's walsender is gone in a moment
+    let (mut told, mut pause) = (None, Duration::from_millis(10));
     while let Some(holder) = source::slot_holder(source, &slot).await? {
         if told != Some(holder.pid) {
             let who = holder.application.as_deref().unwrap_or("a session that this role may not see");
@@ -410,7 +414,7 @@ pub(super) async fn stands_by(
         }
         tokio::select! {
             () = stopped(stop) => return Ok(true),
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_millis(500)),
         }
     }
     board.waits("source", None);

@@ -111,3 +111,9 @@ peers_kafka() { # our medians: capture, through
   note "source to target through Kafka" "Debezium + JDBC sink" "$(rate "$(tgt -c "$seen")" "$took")" changes/s \
     "**we: $(awk -v a="$2" -v b="$(rate $CHANGES "$took")" 'BEGIN {printf "%.1f", a / b}') x**; unwrapped, counted from its first row; peak RSS $(cat "$dir/peak.source") + $(cat "$dir/peak.sink") MiB; $verdict"
 }
+# Of one table alone. It brings publications along, and would meet them there the next time.
+pgcopydb_first() {
+  rm -rf "$dir/pgcopydb"; printf '[include-only-table]\npublic.first\n' >"$dir/filter.ini"
+  pgcopydb clone --source "$SOURCE" --target "$TARGET" --dir "$dir/pgcopydb" --table-jobs 1 --index-jobs 1 --split-tables-larger-than 200MB \
+    --filters "$dir/filter.ini" --no-owner --no-acl --not-consistent >"$dir/pgcopydb.out" 2>&1 || { tail -5 "$dir/pgcopydb.out" >&2; die "pgcopydb failed"; }
+}

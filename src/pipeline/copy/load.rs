@@ -7,17 +7,23 @@ use crate::change::TableName;
 use crate::chunk::Range;
 use crate::pg::quote;
 use crate::pipeline::{PipelineError, after_load};
-use crate::store::{copy_range, table_state};
+use crate::store::{checkpoint, copy_range, table_state};
+use crate::target::TargetError;
 use tokio_postgres::Client;
 
 /// Its file is another one, and its ranges are void: what was read would all be read twice.
 ///
 /// # Errors
-/// See [`PipelineError`].
-pub async fn begin_anew(target: &Client, connector: &str, table: &TableName, ranges: &[Range]) -> Result<(), PipelineError> {
+/// See [`PipelineError`]. Another program has taken the connector over: what it has brought must not go.
+pub async fn begin_anew(copying: &Copying, target: &Client, table: &TableName, ranges: &[Range]) -> Result<(), PipelineError> {
     let at_target = |source| PipelineError::Query { side: "target", source };
-    target.batch_execute(&format!("BEGIN; TRUNCATE {}", quote::table(table))).await.map_err(at_target)?;
-    copy_range::plan(target, connector, table, ranges).await?;
+    let name = &copying.connector.name;
+    target.batch_execute("BEGIN").await.map_err(at_target)?;
+    if !checkpoint::is_ours(target, name, copying.epoch).await? {
+        return Err(TargetError::Fenced.into());
+    }
+    target.batch_execute(&format!("TRUNCATE {}", quote::table(table))).await.map_err(at_target)?;
+    copy_range::plan(target, name, table, ranges).await?;
     target.batch_execute("COMMIT").await.map_err(at_target)
 }
 

@@ -273,7 +273,7 @@ impl<S: Sinks> Worker<S> {
             let target = copying.tables[number].copying[0].clone();
             tracing::info!(table = %target, "its files in the source are others than they were: its rows are read again");
             if copying.tables[number].loads {
-                load::begin_anew(sink.client(), &copying.connector.name, &target, &ranges).await?;
+                load::begin_anew(&copying, sink.client(), &target, &ranges).await?;
             } else {
                 copy_range::plan(sink.client(), &copying.connector.name, &target, &ranges).await?;
             }

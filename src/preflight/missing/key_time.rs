@@ -57,7 +57,7 @@ mod tests {
     fn what_takes_a_minute_is_told_by_sizes_and_limits() {
         let minute = |copy: &CopyConfig, rows, bytes| takes(rows, bytes, copy) <= MOMENT;
         let free = CopyConfig::default();
-        assert!(minute(&free, i64::MAX, 4000 << 20) && !minute(&free, 1, 4000 << 21));
+        assert!(minute(&free, i64::MAX, 3840 << 20) && !minute(&free, 1, 4000 << 20));
         let rows = CopyConfig { max_rows_per_second: Some(100), ..CopyConfig::default() };
         assert!(minute(&rows, 6000, 0) && !minute(&rows, 6100, 0));
         let bytes = CopyConfig { max_bytes_per_second: Some(1 << 20), ..CopyConfig::default() };
