@@ -114,8 +114,7 @@ FIRST_SUM="select count(*), sum(balance), sum(hashtextextended(filler, id)) from
 part_copy() { # a first copy of five million rows, beside psql's COPY from one to the other, and pgcopydb where it is found
   local rows=5000000 round keyed=() after=() mine=() mine_after=() peer=() started most=0
   say "first copy: $rows rows"
-  src -c "$FIRST" -c "insert into first select g, g % 100, g * 7, rpad(md5(g::text), 84, 'x') from generate_series(1, $rows) g" \
-    -c "alter table first add primary key (id)" -c "vacuum analyze first"
+  fill_first $rows
   for round in $(seq "$RUNS"); do
     fresh_first keyed; started=$(now); pipe_first; keyed+=("$(rate $rows "$(since "$started")")")
     fresh_first keyed; copy_first; mine+=("$(rate $rows "$took")")
@@ -140,9 +139,12 @@ fresh_first() { # the target's table without its key, with it (keyed), or none
   calm
 }
 key_first() { tgt -c "alter table first add primary key (id)"; }
-copy_first() { # by us; the table is made where it is missing
-  forget_slot; connector bench-copy bench_copy 'kind = "local"' $'[[table]]\nsource = "public.first"'
+first_connector() { # MORE TABLES: of our own slot and publication; the tables are made where they are missing
+  forget_slot; connector bench-copy bench_copy 'kind = "local"' $'[[table]]\nsource = "public.first"'"${1:-}"
   sed -i '/^slot = /d; /^publication = /d; s/^\[target\]/&\ncreate = "missing"/' "$dir/bench-copy.toml"
+}
+copy_first() {
+  first_connector
   ours run bench-copy --endpos current; must_equal "$FIRST_SUM"
 }
 pipe_first() { src -c "copy first to stdout (format binary)" | tgt -c "copy first from stdin (format binary)"; }
