@@ -1,5 +1,5 @@
 //! A table that was made without its key, and is loaded before any of its changes comes: they wait, with the slot, from where the stream
-//! stood when the load began. Its chunks go straight in, for there is nothing to meet. Rows that moved meanwhile may come twice, from two
+//! stood when the load began. Its chunks go straight in, for there is nothing to meet; and the stream stands still only for their snapshots. Rows that moved meanwhile may come twice, from two
 //! moments; then one of them goes when the key is built. What has waited brings the rest right, as after any copy.
 
 use super::worker::Copying;

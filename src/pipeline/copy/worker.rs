@@ -188,7 +188,10 @@ impl<S: Sinks> Worker<S> {
         let busy = Arc::clone(&source.busy);
         let busy = busy.begin();
         sink.unlocked(task.number).await?;
-        let (reading, turn) = see(&copying.turns, source, task).await?;
+        let (reading, mut turn) = see(&copying.turns, source, task).await?;
+        if copying.tables[task.number].loads {
+            turn.release();
+        }
         let begun = Instant::now();
         let piped = sink.bring(task, source, &reading, &turn).await?;
         let time = begun.elapsed();
