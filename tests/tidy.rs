@@ -50,8 +50,8 @@ const ROOMS: &[Room] = &[
     room("letters", &["event", "log"]),
     // `ddl`, `mapping`: statements that are still to run, and what a plan must expect of them.
     room("store", &["change", "chunk", "ddl", "mapping", "pg"]),
-    // `event`: the names of topics. `source`: the right to replicate is tried by a replication connection, and a slot's facts are its.
-    room("preflight", &["change", "catalog", "config", "ddl", "event", "mapping", "pg", "log", "source", "store"]),
+    // `chunk`: what is not read in ranges has its key from the first. `event`: the names of topics. `source`: the right to replicate is tried by a replication connection, and a slot's facts are its.
+    room("preflight", &["change", "catalog", "chunk", "config", "ddl", "event", "mapping", "pg", "log", "source", "store"]),
     room("verify", &["change", "mapping", "pg", "store"]),
     room("cutover", &["status", "verify", "store"]),
     room(

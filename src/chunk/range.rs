@@ -19,6 +19,10 @@ pub enum Range {
     },
 }
 
+/// From this `server_version_num` on a range of blocks is read without reading the whole table (PostgreSQL 14's release notes, "TID range
+/// scans").
+pub const BLOCK_RANGES: u32 = 140_000;
+
 /// One file of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {

@@ -19,6 +19,16 @@ pub struct Ground {
     pub no_collations: Vec<(usize, String)>,
 }
 
+/// When a table that is made gets its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyTime {
+    /// With the table.
+    AtOnce,
+    /// Behind the load, as the first of what follows it. Until then its plan counts on it (`store::after_load::expect`), and its
+    /// changes wait.
+    AfterLoad,
+}
+
 /// A table to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Design {
@@ -28,6 +38,7 @@ pub struct Design {
     pub schema: bool,
     pub columns: Vec<Column>,
     pub key: Option<Step>,
+    pub key_time: KeyTime,
     /// What follows the load, in the order in which it can run.
     pub after_load: Vec<Step>,
     /// What does not come along.
@@ -41,6 +52,16 @@ impl Design {
     pub fn create(&self) -> Vec<String> {
         let schema = self.schema.then(|| format!("CREATE SCHEMA IF NOT EXISTS {}", quote::ident(&self.target.schema)));
         schema.into_iter().chain([self.table()]).collect()
+    }
+
+    /// What is made with the table.
+    pub fn at_once(&self) -> impl Iterator<Item = &Step> {
+        self.key.iter().filter(|_| self.key_time == KeyTime::AtOnce)
+    }
+
+    /// What follows its load, the key first if it does.
+    pub fn follows(&self) -> impl Iterator<Item = &Step> {
+        self.key.iter().filter(|_| self.key_time == KeyTime::AfterLoad).chain(&self.after_load)
     }
 
     fn table(&self) -> String {
@@ -88,6 +109,7 @@ pub fn design(
         target: rule.target.clone(),
         schema: !ground.schema_there,
         key: key_step(&rule.target, source, given, &columns, &key, taken),
+        key_time: KeyTime::AtOnce,
         columns,
         after_load: Vec::new(),
         left_out: Vec::new(),

@@ -22,7 +22,7 @@ mod refusal;
 mod step;
 
 pub use column::Column;
-pub use design::{Design, Ground, design};
+pub use design::{Design, Ground, KeyTime, design};
 pub use foreign_key::{Lifted, Pace, foreign_keys};
 pub use given::{Constraint, ForeignKey, Given, GivenColumn, Index, Part};
 pub use kind_of_type::{Attribute, GivenType, TypeForm};

@@ -4,6 +4,7 @@
 
 mod build;
 mod keeper;
+mod key;
 mod loaded;
 mod standing;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 pub use keeper::{finish_all, keep};
+pub(super) use key::key;
 
 /// So many statements at a time, where nobody says otherwise.
 pub const SESSIONS: usize = 2;

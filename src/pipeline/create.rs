@@ -2,33 +2,18 @@
 //! transaction, so that a crash leaves all of it or nothing.
 
 use super::PipelineError;
-use crate::ddl::{Design, Step};
+use crate::ddl::{Design, KeyTime, Step};
 use crate::store::table_state::TableState;
 use crate::store::{after_load, table_state};
 use tokio_postgres::Client;
-
-/// When a table gets its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyTime {
-    /// With the table. Needed where rows come as upserts: through Kafka.
-    AtOnce,
-    /// Behind the load, as the first of what follows it. Until then its plan counts on it (`store::after_load::expect`).
-    AfterLoad,
-}
 
 /// Makes one table and takes it on.
 ///
 /// # Errors
 /// See [`PipelineError`]; then nothing of it is there.
-pub async fn create(
-    target: &Client,
-    connector: &str,
-    design: &Design,
-    state: &TableState,
-    key: KeyTime,
-) -> Result<(), PipelineError> {
+pub async fn create(target: &Client, connector: &str, design: &Design, state: &TableState) -> Result<(), PipelineError> {
     target.batch_execute("BEGIN; SET LOCAL lock_timeout = '30s'").await.map_err(at_target)?;
-    let made = make(target, connector, design, state, key).await;
+    let made = make(target, connector, design, state).await;
     let end = if made.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = target.batch_execute(end).await.map_err(at_target);
     made?;
@@ -37,8 +22,10 @@ pub async fn create(
     Ok(())
 }
 
-async fn make(target: &Client, connector: &str, design: &Design, state: &TableState, key: KeyTime) -> Result<(), PipelineError> {
-    let now = design.key.as_ref().filter(|_| key == KeyTime::AtOnce).map(|key| &key.sql);
+async fn make(target: &Client, connector: &str, design: &Design, state: &TableState) -> Result<(), PipelineError> {
+    // without a copy there is no load that it could wait for
+    let waits = design.key_time == KeyTime::AfterLoad && !state.copied;
+    let now = design.key.as_ref().filter(|_| !waits).map(|key| &key.sql);
     for sql in design.create().iter().chain(now) {
         target.batch_execute(sql).await.map_err(at_target)?;
     }

@@ -36,7 +36,7 @@ mod window;
 
 pub use after_load::{Finished, SESSIONS, Traffic, finish, finish_all, keep};
 pub use board::{Board, HaltedTable, Progress, Stream};
-pub use create::{KeyTime, create};
+pub use create::create;
 pub use headway::Headways;
 pub use held::{Held, held, same_source};
 pub use holdup::Watch;

@@ -121,7 +121,9 @@ impl Life {
         let taken = checkpoint::take(&target, &connector.name, checkpoint::LOCAL, 0).await?;
         let mut states = table_state::read(&target, &connector.name).await?;
         let plans = prepared.compiled.iter().filter_map(|one| one.plan.as_ref().ok());
-        copy::begin((&source, &target, taken.epoch), &connector, prepared.facts.version, plans, &mut states, &self.board).await?;
+        let brought = Position::start_of(prepared.incarnation(), CommitLsn(taken.end_lsn.unwrap_or_default().0));
+        let sessions = (&source, &target, taken.epoch);
+        copy::begin(sessions, &connector, prepared.facts.version, plans, (&mut states, brought), &self.board).await?;
         let ranges = copy_range::read(&target, &connector.name).await?;
         let setup = self.set_up(&target, prepared, &states, &ranges, &reader, &taken).await?;
         self.apart.clear();
@@ -137,7 +139,8 @@ impl Life {
     /// Looks after what else becomes of the tables.
     fn attend(&self, tasks: &Tasks, setup: &Setup, source: Client, signal: mpsc::Sender<()>) {
         let connector = Arc::clone(&self.connector);
-        let copying: Vec<TableName> = setup.whole.iter().map(|&number| setup.plans[number].target.clone()).collect();
+        let whole = setup.whole.iter().map(|&number| setup.plans[number].target.clone());
+        let copying: Vec<TableName> = whole.chain(setup.loads.iter().cloned()).collect();
         tasks.start(after_load::keep(Arc::clone(&connector), Arc::clone(&self.board), copying.clone()));
         let (watched, changed, unfit) = (Arc::clone(&connector), signal.clone(), setup.unfit.clone());
         tasks.start(async move {
@@ -173,10 +176,12 @@ impl Life {
                     let gate = match (state.copied || state.copying, state.lacks_from) {
                         (false, _) => Gate::Waiting,
                         (true, None) => Gate::Follow,
-                        (true, Some(from)) if self.apart.contains(&state.target) => Gate::Halted(from),
+                        (true, Some(from)) if state.loading || state.halted.is_some() && self.apart.contains(&state.target) => {
+                            Gate::Halted(from)
+                        }
                         (true, Some(from)) => Gate::Behind(from),
                     };
-                    if gate == Gate::Follow && state.halted.is_some() && state.writes_missed.is_none() {
+                    if (gate == Gate::Follow || state.loading) && state.halted.is_some() && state.writes_missed.is_none() {
                         // what stood against its copy, or its re-reads, is tried anew
                         table_state::lift(target, &self.connector.name, &state.target).await?;
                         self.board.resumed(&state.target);
@@ -204,6 +209,9 @@ impl Life {
         gates.extend(held);
         let confirmed = reader.confirmed_at_start();
         let repeats = chunked.iter().filter(|(_, _, repeats)| *repeats).map(|(number, _, _)| *number).collect();
+        let loads: BTreeSet<TableName> = states.iter().filter(|state| state.loading).map(|state| state.target.clone()).collect();
+        // the source keeps WAL for them
+        chunked.sort_by_key(|(_, target, _)| !loads.contains(target));
         let chunked = Work::new(chunked, ranges);
         let one_moment = states.iter().all(|state| state.copied);
         let window = states.iter().filter_map(|state| state.window).max().unwrap_or_default();
@@ -227,6 +235,7 @@ impl Life {
             whole,
             chunked,
             repeats,
+            loads,
             paused,
             window,
             system,
@@ -244,7 +253,7 @@ impl Life {
         (target, busy, epoch): (Client, Arc<Busy>, i64),
         (signal, again): (mpsc::Sender<()>, mpsc::Receiver<()>),
     ) -> Result<End, PipelineError> {
-        let Setup { plans, gates, whole, chunked, repeats, paused, window, system, incarnation, durable, .. } = setup;
+        let Setup { plans, gates, whole, chunked, repeats, loads, paused, window, system, incarnation, durable, .. } = setup;
         let turns = Turns::default();
         let tables = plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()));
         let meter = Arc::new(Meter::new(&self.connector.name, tables));
@@ -296,6 +305,7 @@ impl Life {
                 targets: vec![plan.target.clone()],
                 copying: vec![plan.target.clone()],
                 repeats: repeats.contains(&number),
+                loads: loads.contains(&plan.target),
                 meters: vec![number],
             };
             let tables = plans.iter().enumerate().map(table).collect();
@@ -420,7 +430,8 @@ pub(super) async fn stands_by(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<bool, PipelineError> {
     let slot = source::SlotName::new(connector.slot())?;
-    let mut told = None;
+    // our own last life's walsender is gone in a moment
+    let (mut told, mut pause) = (None, Duration::from_millis(10));
     while let Some(holder) = source::slot_holder(source, &slot).await? {
         if told != Some(holder.pid) {
             let who = holder.application.as_deref().unwrap_or("a session that this role may not see");
@@ -432,7 +443,7 @@ pub(super) async fn stands_by(
         }
         tokio::select! {
             () = stopped(stop) => return Ok(true),
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_millis(500)),
         }
     }
     board.waits("source", None);
@@ -447,6 +458,8 @@ struct Setup {
     chunked: Work,
     /// Plans whose tables are copied once more.
     repeats: BTreeSet<usize>,
+    /// Tables whose changes wait for their key.
+    loads: BTreeSet<TableName>,
     /// A person has paused the copies.
     paused: bool,
     window: Window,

@@ -1,7 +1,7 @@
 //! Tables that come into the connector file, and that leave it.
 
 use super::PipelineError;
-use super::create::{KeyTime, create};
+use super::create::create;
 use super::prepare::{FirstCopy, writes};
 use crate::config::Connector;
 use crate::preflight::Compiled;
@@ -55,12 +55,13 @@ pub(super) async fn take_on(
             rows_copied: 0,
             bytes_copied: 0,
             copying: false,
+            loading: false,
             repeats: false,
             window: None,
             structure: None,
         };
         match &one.design {
-            Some(design) => create(target, &connector.name, design, &state, KeyTime::AtOnce).await?,
+            Some(design) => create(target, &connector.name, design, &state).await?,
             None => table_state::insert(target, &connector.name, &state).await?,
         }
     }

@@ -25,7 +25,7 @@ pub struct StreamTurn(#[allow(dead_code, reason = "it is held, not used")] Owned
 /// A chunk's turn: until it is dropped, the stream stands still. Chunks have theirs together.
 pub struct ChunkTurn {
     turns: Turns,
-    _guard: OwnedRwLockReadGuard<()>,
+    guard: Option<OwnedRwLockReadGuard<()>>,
 }
 
 impl Turns {
@@ -38,7 +38,7 @@ impl Turns {
     /// Waits for the stream.
     pub async fn chunk(&self) -> ChunkTurn {
         let turn = if broken!(NoTurns) { Arc::default() } else { Arc::clone(&self.0.turn) };
-        ChunkTurn { turns: self.clone(), _guard: turn.read_owned().await }
+        ChunkTurn { turns: self.clone(), guard: Some(turn.read_owned().await) }
     }
 
     /// The stream is about to hand on changes of these transactions. In its turn.
@@ -73,9 +73,19 @@ impl ChunkTurn {
         self.turns.emitted().seen(by);
     }
 
+    /// The stream goes on: it brings nothing to the table.
+    pub fn release(&mut self) {
+        self.guard = None;
+    }
+
+    /// It does, while the chunk is read and written.
+    pub fn is_released(&self) -> bool {
+        self.guard.is_none()
+    }
+
     /// The stream waits for us.
     pub fn is_waited_for(&self) -> bool {
-        self.turns.0.waiting.load(Relaxed) > 0
+        !self.is_released() && self.turns.0.waiting.load(Relaxed) > 0
     }
 }
 
@@ -113,6 +123,11 @@ mod tests {
         assert!((&mut third).now_or_never().is_none());
         turns.emits(&turn, &[7]);
         drop(turn);
-        assert_eq!(third.await.must(), None, "no barrier yet");
+        let mut third = third.await;
+        assert_eq!(third.must(), None, "no barrier yet");
+        let stream = turns.stream();
+        third.release();
+        stream.await;
+        assert!(!third.is_waited_for());
     }
 }

@@ -3,6 +3,7 @@
 //! are not.
 
 mod ground;
+mod key_time;
 mod rehearsal;
 
 use super::rules::{Compiled, refusal};
@@ -81,19 +82,20 @@ pub async fn design_missing(
             draft.design.after_load.clear();
         }
     }
+    let mut moment = key_time::Moment::new(connector, catalog::server(source).await?.version);
     let mut drafts = drafts.into_iter().peekable();
     while drafts.peek().is_some() {
         let together: Vec<Draft> = drafts.by_ref().take(TOGETHER).collect();
         for tried in rehearsal::rehearse(target, compiled, together).await? {
             let one = &mut compiled[tried.draft.at];
-            if makes { take_over(one, tried, &mut findings) } else { propose(one, tried) }
+            if makes { take_over(one, tried, &mut moment, &mut findings) } else { propose(one, tried) }
         }
     }
     Ok(findings)
 }
 
 /// `create = "missing"`: as if it were there.
-fn take_over(one: &mut Compiled, tried: rehearsal::Tried, findings: &mut Vec<Finding>) {
+fn take_over(one: &mut Compiled, tried: rehearsal::Tried, moment: &mut key_time::Moment<'_>, findings: &mut Vec<Finding>) {
     let mut design = tried.draft.design;
     findings.append(&mut design.left_out);
     findings.extend(tried.findings.iter().filter(|finding| !finding.is_error()).cloned());
@@ -108,6 +110,9 @@ fn take_over(one: &mut Compiled, tried: rehearsal::Tried, findings: &mut Vec<Fin
             Err(errors.into_iter().chain(of_plan).collect())
         }
     };
+    if let (Some(shape), Ok(plan)) = (&one.source, &one.plan) {
+        design.key_time = moment.key_time(shape, plan);
+    }
     one.design = Some(design);
 }
 

@@ -162,7 +162,7 @@ fn tables(survey: &Survey<'_>) -> Vec<PlannedTable> {
         bytes_estimated: one.source.as_ref().map_or(0, |shape| shape.bytes),
         ddl: one.plan.as_ref().err().and_then(|findings| ddl(findings)),
         create: one.design.as_ref().map_or_else(Vec::new, create),
-        after_load: one.design.as_ref().map_or_else(Vec::new, |design| design.after_load.iter().map(step).collect()),
+        after_load: one.design.as_ref().map_or_else(Vec::new, |design| design.follows().map(step).collect()),
         rebuild: rebuild(survey, one).filter(|rebuild| !rebuild.before.is_empty()),
         statements: one.plan.as_ref().map_or_else(|_| Vec::new(), sql),
     };
@@ -182,7 +182,7 @@ fn create(design: &Design) -> Vec<PlannedStatement> {
         let name = if sql.starts_with("CREATE SCHEMA") { "schema" } else { "table" };
         PlannedStatement { name, sql }
     });
-    made.chain(design.key.iter().map(step)).collect()
+    made.chain(design.at_once().map(step)).collect()
 }
 
 fn step(step: &Step) -> PlannedStatement {

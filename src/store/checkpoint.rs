@@ -102,6 +102,16 @@ pub async fn begin_at(client: &Client, connector: &str, topic: &str, offsets: &[
     client.batch_execute("COMMIT").await.map_err(doing("begin a topic"))
 }
 
+/// Whether the local checkpoint is still this writer's. Nobody takes it before the transaction ends.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn is_ours(client: &Client, connector: &str, epoch: i64) -> Result<bool, StoreError> {
+    let sql = "SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $3 AND partition = 0 AND epoch = $2 FOR SHARE";
+    let row = client.query_opt(sql, &[&connector, &epoch, &LOCAL]).await.map_err(doing("look whose the checkpoint is"))?;
+    Ok(row.is_some())
+}
+
 /// Moves the local checkpoint. Gives false if another writer has taken it: then nothing of this transaction may be committed.
 pub const MOVE_LOCAL: &str = "UPDATE tablelift.checkpoint SET position = $3, end_lsn = $4::text::pg_lsn,
     committed_at = pg_catalog.to_timestamp($5::bigint / 1000000.0)

@@ -1,7 +1,7 @@
 //! How far a table's copy is, range by range. Planned when the table is taken on; moved by the copy, with the rows.
 
 use super::{StoreError, checkpoint, doing};
-use crate::change::{EndLsn, TableName};
+use crate::change::{EndLsn, Position, TableName};
 use crate::chunk::Range;
 use tokio_postgres::Client;
 
@@ -43,8 +43,8 @@ fn text(range: &Range) -> String {
     serde_json::to_string(range).expect("plain data is always JSON")
 }
 
-/// A table's copy begins, or begins anew: it follows the stream from here on. False: another has taken the checkpoint since `epoch`, and
-/// nothing was written.
+/// A table's copy begins, or begins anew: it follows the stream from here on; or, where it is loaded, once that is over. False: another has
+/// taken the checkpoint since `epoch`, and nothing was written.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -55,23 +55,39 @@ pub async fn plan(
     target: &TableName,
     ranges: &[Range],
 ) -> Result<bool, StoreError> {
-    record(client, connector, Some(epoch), target, ranges).await
+    record(client, connector, Some(epoch), target, (None, ranges)).await
 }
 
-/// `epoch`: `None` is for whoever is not the daemon.
+/// A table's load begins, which has no key yet: it lacks the changes from `from` on until its rows and its key are there. False: as `plan`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn load(
+    client: &Client,
+    connector: &str,
+    epoch: i64,
+    target: &TableName,
+    from: Position,
+    ranges: &[Range],
+) -> Result<bool, StoreError> {
+    record(client, connector, Some(epoch), target, (Some(from), ranges)).await
+}
+
+/// `epoch`: `None` is for whoever is not the daemon. `load`: where the changes of a load wait from.
 async fn record(
     client: &Client,
     connector: &str,
     epoch: Option<i64>,
     target: &TableName,
-    ranges: &[Range],
+    (load, ranges): (Option<Position>, &[Range]),
 ) -> Result<bool, StoreError> {
     let texts: Vec<String> = ranges.iter().map(text).collect();
     let sql = "WITH mine AS (SELECT FROM tablelift.checkpoint
                              WHERE connector = $1 AND topic = $7 AND partition = 0 AND epoch = coalesce($6, epoch) FOR SHARE),
                old AS (DELETE FROM tablelift.copy_range USING mine
                        WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND nth > $5),
-               state AS (UPDATE tablelift.table_state SET state = 'copy', rows_copied = 0, bytes_copied = 0 FROM mine
+               state AS (UPDATE tablelift.table_state SET rows_copied = 0, bytes_copied = 0, lacks_from = coalesce($8, lacks_from),
+                         state = CASE WHEN $8 IS NOT NULL OR state = 'load' THEN 'load' ELSE 'copy' END FROM mine
                          WHERE connector = $1 AND target_schema = $2 AND target_name = $3),
                new AS (INSERT INTO tablelift.copy_range (connector, target_schema, target_name, nth, range)
                        SELECT $1, $2, $3, nth::integer, range FROM mine, unnest($4::text[]) WITH ORDINALITY AS ranges (range, nth)
@@ -79,8 +95,9 @@ async fn record(
                        DO UPDATE SET range = excluded.range, done = false, rows = 0, bytes = 0)
                SELECT EXISTS (SELECT FROM mine)";
     let count = i32::try_from(texts.len()).unwrap_or(i32::MAX);
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-        [&connector, &target.schema, &target.name, &texts, &count, &epoch, &checkpoint::LOCAL];
+    let load = load.map(|position| position.to_string());
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
+        [&connector, &target.schema, &target.name, &texts, &count, &epoch, &checkpoint::LOCAL, &load];
     Ok(client.query_one(sql, &params).await.map_err(doing("record a copy's ranges"))?.get(0))
 }
 
@@ -94,7 +111,7 @@ pub async fn resync(client: &Client, connector: &str, target: &TableName, ranges
     let sql = "UPDATE tablelift.table_state SET repeats = true
                WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND state = 'follow'";
     let asked = client.execute(sql, &[&connector, &target.schema, &target.name]).await.map_err(doing(action))? == 1
-        && record(client, connector, None, target, ranges).await?;
+        && record(client, connector, None, target, (None, ranges)).await?;
     client.batch_execute(if asked { "COMMIT" } else { "ROLLBACK" }).await.map_err(doing(action))?;
     Ok(asked)
 }
@@ -137,7 +154,7 @@ pub struct Orders {
 /// See [`StoreError`].
 pub async fn orders(client: &Client, connector: &str) -> Result<Orders, StoreError> {
     let sql = "SELECT c.copy_paused, s.target_schema, s.target_name FROM tablelift.connector AS c
-               LEFT JOIN tablelift.table_state AS s ON s.connector = c.name AND s.state = 'copy' WHERE c.name = $1 ORDER BY 2, 3";
+               LEFT JOIN tablelift.table_state AS s ON s.connector = c.name AND s.state IN ('copy', 'load') WHERE c.name = $1 ORDER BY 2, 3";
     let rows = client.query(sql, &[&connector]).await.map_err(doing("look what is to be copied"))?;
     let name =
         |row: &tokio_postgres::Row| Some(TableName::new(row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?));

@@ -15,6 +15,8 @@ pub struct TableState {
     pub copied: bool,
     /// Its ranges are planned and recorded: it follows the stream while they are read.
     pub copying: bool,
+    /// Its rows come without its key, and its changes wait: it lacks them from `lacks_from` on.
+    pub loading: bool,
     /// It was copied before: its rows are read once more, and those that the source does not have are removed.
     pub repeats: bool,
     /// Rows came from different moments of the source; from here on they are of one.
@@ -57,7 +59,8 @@ impl Halted {
 pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, StoreError> {
     let sql = "SELECT source_schema, source_name, target_schema, target_name, fingerprint, state = 'follow', lacks_from,
                halted_because, hint, writes_missed, rows_copied + coalesce(r.rows, 0)::bigint, structure,
-               state = 'copy', repeats, bytes_copied + coalesce(r.bytes, 0)::bigint, window_until::text
+               state IN ('copy', 'load'), repeats, bytes_copied + coalesce(r.bytes, 0)::bigint, window_until::text,
+               state = 'load'
                FROM tablelift.table_state LEFT JOIN (SELECT target_schema, target_name, sum(rows) AS rows, sum(bytes) AS bytes
                    FROM tablelift.copy_range WHERE connector = $1 GROUP BY 1, 2) AS r USING (target_schema, target_name)
                WHERE connector = $1 ORDER BY 1, 2, 3, 4";
@@ -79,6 +82,7 @@ pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, S
                 rows_copied: row.get(10),
                 structure: row.get(11),
                 copying: row.get(12),
+                loading: row.get(16),
                 repeats: row.get(13),
                 bytes_copied: row.get(14),
                 window: window.map(|text| parse::<Lsn>("LSN", text).map(EndLsn)).transpose()?,

@@ -1,6 +1,7 @@
 # Sourced by run.sh: Debezium's source and JDBC sink, where their jars are found: folders `connect`, `source` and `sink` under
 # ${PEERS_HOME:-~/.cache/tablelift-peers}/lib, as Maven's dependency:copy-dependencies makes them. In their fastest variant that was measured:
 # the envelope unwrapped in the source, JSON with schemas (the sink needs them), batches of 5,000.
+peer_table=acc peer_publication=bench_pub peer_snapshot=no_data # what the connectors read, and from where
 peers_lib=${PEERS_HOME:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/tablelift-peers}/lib
 
 worker() { # source|sink, REST PORT: the worker's own settings
@@ -33,12 +34,12 @@ database.dbname=bench
 topic.prefix=$peer
 topic.creation.default.replication.factor=1
 topic.creation.default.partitions=1
-table.include.list=public.acc
+table.include.list=public.$peer_table
 plugin.name=pgoutput
-publication.name=bench_pub
+publication.name=$peer_publication
 publication.autocreate.mode=disabled
 slot.name=dbz
-snapshot.mode=no_data
+snapshot.mode=$peer_snapshot
 tombstones.on.delete=false
 max.batch.size=8192
 max.queue.size=65536
@@ -52,14 +53,14 @@ debezium_sink() {
 name=sink
 connector.class=io.debezium.connector.jdbc.JdbcSinkConnector
 tasks.max=1
-topics=$peer.public.acc
+topics=$peer.public.$peer_table
 connection.url=jdbc:postgresql://127.0.0.1:$target_port/bench?reWriteBatchedInserts=true
 connection.username=postgres
 connection.password=none
 insert.mode=upsert
 primary.key.mode=record_key
 schema.evolution=none
-collection.name.format=acc
+collection.name.format=$peer_table
 batch.size=5000
 use.reduction.buffer=true
 C
@@ -72,7 +73,7 @@ start_worker() { # source|sink: its pid in `pid`
     "$dir/connect/$1.worker" "$dir/connect/$1.connector" >"$dir/connect/$1.out" 2>&1 </dev/null &
   pid=$!
 }
-topic_end() { { kcat -Q -b "127.0.0.1:$broker_port" -t "$peer.public.acc:0:-1" 2>/dev/null || true; } | awk '{s += $NF} END {print s + 0}'; }
+topic_end() { { kcat -Q -b "127.0.0.1:$broker_port" -t "$peer.public.$peer_table:0:-1" 2>/dev/null || true; } | awk '{s += $NF} END {print s + 0}'; }
 debezium_capture() { # our median. kcat counts what is on the topic
   command -v kcat >/dev/null || return 0
   say "Debezium's source alone"
@@ -110,4 +111,12 @@ peers_kafka() { # our medians: capture, through
   kill "$source" "$sink"; wait "$source" "$sink" 2>/dev/null || true; free_slot dbz
   note "source to target through Kafka" "Debezium + JDBC sink" "$(rate "$(tgt -c "$seen")" "$took")" changes/s \
     "**we: $(awk -v a="$2" -v b="$(rate $CHANGES "$took")" 'BEGIN {printf "%.1f", a / b}') x**; unwrapped, counted from its first row; peak RSS $(cat "$dir/peak.source") + $(cat "$dir/peak.sink") MiB; $verdict"
+}
+# Of one table alone. It brings the publications along, whatever its filter says, and must not meet them. Where it fails it ends its whole
+# process group.
+pgcopydb_first() {
+  tgt -c "do \$\$ declare name text; begin for name in select pubname from pg_publication loop execute format('drop publication %I', name); end loop; end \$\$"
+  rm -rf "$dir/pgcopydb"; printf '[include-only-table]\npublic.first\n' >"$dir/filter.ini"
+  setsid -w pgcopydb clone --source "$SOURCE" --target "$TARGET" --dir "$dir/pgcopydb" --table-jobs 1 --index-jobs 1 --split-tables-larger-than 200MB \
+    --filters "$dir/filter.ini" --no-owner --no-acl --not-consistent >"$dir/pgcopydb.out" 2>&1 || { tail -5 "$dir/pgcopydb.out" >&2; die "pgcopydb failed"; }
 }

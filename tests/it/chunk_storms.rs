@@ -6,7 +6,7 @@ use crate::support::{Daemon, Load, Log, PATIENCE, World, eventually};
 use std::time::Duration;
 
 /// One table's bad day, statement by statement.
-const STORM: &[&str] = &[
+pub const STORM: &[&str] = &[
     "delete from t where id % 7 = 0 and id <= 1000",
     "vacuum t",
     "update t set n = n + 1 where id % 5 = 0",

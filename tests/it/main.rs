@@ -14,6 +14,7 @@ mod deferred;
 mod halt;
 mod harness;
 mod hostile;
+mod key_after;
 mod log;
 mod operations;
 mod preflight;

@@ -51,6 +51,8 @@ impl SourceSession {
                 Value::Oid(oid(number)),
                 Value::Oid(table.file),
                 Value::Int8(i64::from(table.blocks)),
+                Value::Int8(0),
+                Value::Int8(8192),
             ]
         };
         world.source.tables.iter().enumerate().map(row).collect()
@@ -86,7 +88,7 @@ impl Backend for SourceSession {
             ("SELECT pg_catalog.pg_current_snapshot()::text, pg", &[], &[TEXT, TEXT]),
             ("SELECT pg_catalog.pg_current_snapshot()::text", &[], &[TEXT]),
             ("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[TEXT], &[BOOL]),
-            ("WITH locked AS MATERIALIZED", &[TEXTS, TEXTS], &[TEXT, TEXT, OID, OID, INT8]),
+            ("WITH locked AS MATERIALIZED", &[TEXTS, TEXTS], &[TEXT, TEXT, OID, OID, INT8, INT8, INT8]),
             ("SELECT pg_catalog.pg_current_wal_insert_lsn()::text, pg_catalog.pg_logical_emit", &[TEXT], &[TEXT, TEXT, TEXT]),
         ];
         let known = known.iter().find(|(start, _, _)| sql.trim_start().starts_with(start));

@@ -201,7 +201,7 @@ impl World {
         let state = State { state: "copy".to_owned(), repeats: true, ..state };
         self.target.put(tx, key, Some(Val::State(state)))?;
         let source = &self.source.tables[table];
-        let part = Part { relation: super::stream::oid(table), file: source.file, blocks: source.blocks };
+        let part = Part { relation: super::stream::oid(table), file: source.file, blocks: source.blocks, bytes: 0 };
         for (nth, range) in (1..).zip(crate::chunk::plan(&[part])) {
             let text = serde_json::to_string(&range).expect("plain data");
             let range = Range { text, done: false, rows: 0, bytes: 0 };

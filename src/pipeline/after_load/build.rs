@@ -2,7 +2,8 @@
 
 use super::Traffic;
 use super::standing::{Standing, standing};
-use crate::config::Connector;
+use crate::change::TableName;
+use crate::config::{Connector, Triggers};
 use crate::ddl::{self, Kind};
 use crate::pg::{fate_of, quote};
 use crate::pipeline::board::Board;
@@ -34,6 +35,7 @@ pub(super) enum Outcome {
 pub(super) struct Builder<'a> {
     connector: &'a str,
     traffic: Traffic,
+    triggers_fire: bool,
     client: Client,
     busy: Arc<Busy>,
     _tasks: Tasks,
@@ -47,7 +49,14 @@ impl<'a> Builder<'a> {
         client.batch_execute(MEMORY).await.map_err(at_target)?;
         client.batch_execute(NOTICE).await.ok();
         let busy = Busy::of(&client, Side::Target, None, board).await?;
-        Ok(Self { connector: &connector.name, traffic, client, busy, _tasks: tasks })
+        let triggers_fire = connector.target.triggers == Triggers::Fire;
+        Ok(Self { connector: &connector.name, traffic, triggers_fire, client, busy, _tasks: tasks })
+    }
+
+    /// A table's key, if it is still to be built.
+    pub(super) async fn key_of(&self, table: &TableName) -> Result<Option<Open>, PipelineError> {
+        let open = after_load::open(&self.client, self.connector).await?;
+        Ok(open.into_iter().find(|open| &open.table == table && open.step.kind == Kind::Key))
     }
 
     /// Sees to it that the statement is done. The lock is the session's, so it is held for as long as the server is at work for it.
@@ -109,7 +118,37 @@ impl<'a> Builder<'a> {
         let weak = matches!(open.step.kind, Kind::Analyze | Kind::Validate) || open.step.kind == Kind::Index && beside;
         self.execute(if weak { ENDLESS } else { PATIENCE }).await?;
         let sql = if beside { open.step.beside_writers() } else { open.step.sql.as_str().into() };
-        self.execute(&sql).await
+        match self.execute(&sql).await {
+            Err(PipelineError::Query { source, .. }) if open.step.kind == Kind::Key && is_unique(&source) => {
+                let Some(columns) = &open.step.unique else { return Err(at_target(source)) };
+                self.remove_doubles(open, columns).await?;
+                self.execute(&sql).await
+            }
+            built => built,
+        }
+    }
+
+    /// Rows that moved in the source while they were loaded may have come twice. Either will do: the change that moved them is still
+    /// to come.
+    async fn remove_doubles(&self, open: &Open, columns: &[String]) -> Result<(), PipelineError> {
+        let table = quote::table(&open.table);
+        let columns: Vec<String> = columns.iter().map(|name| quote::ident(name)).collect();
+        let triggers = if self.triggers_fire { "" } else { "SET LOCAL session_replication_role = replica;" };
+        tracing::info!(table = %open.table, "rows that came twice are removed, then its key is built");
+        // where all tables are published a row is deleted only by an identity, and there is no key yet
+        let removed = self
+            .execute(&format!(
+                "BEGIN; {triggers} ALTER TABLE {table} REPLICA IDENTITY FULL;
+                 DELETE FROM {table} WHERE ctid IN (SELECT ctid FROM (SELECT ctid, pg_catalog.row_number() OVER (PARTITION BY {}) AS nth
+                     FROM {table}) AS numbered WHERE nth > 1);
+                 ALTER TABLE {table} REPLICA IDENTITY DEFAULT; COMMIT",
+                columns.join(", ")
+            ))
+            .await;
+        if removed.is_err() {
+            self.execute("ROLLBACK").await?;
+        }
+        removed
     }
 
     /// One of ours that was not built to its end. A unique one would go on refusing rows.
@@ -138,6 +177,10 @@ impl<'a> Builder<'a> {
 fn is_lock(error: &Error) -> bool {
     let code = error.as_db_error().map(|server| server.code().code());
     matches!(code, Some("55P03" | "40P01")) && fate_of(error) == crate::fate::Fate::Retry
+}
+
+fn is_unique(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|server| server.code().code() == "23505")
 }
 
 pub(super) fn at_target(source: Error) -> PipelineError {

@@ -1,25 +1,26 @@
 //! Tables that are new: their ranges are planned and recorded before the stream brings their first change.
 
 use crate::catalog;
+use crate::change::{Position, TableName};
+use crate::chunk::BLOCK_RANGES;
 use crate::config::Connector;
+use crate::ddl;
 use crate::mapping::{Kind, TablePlan};
 use crate::pg::quote;
 use crate::pipeline::PipelineError;
 use crate::pipeline::board::Board;
-use crate::store::copy_range;
 use crate::store::table_state::{self, Halted, TableState};
+use crate::store::{after_load, copy_range};
 use crate::target::TargetError;
 use tokio_postgres::Client;
-
-/// From this version on a range of blocks is read without reading the whole table (PostgreSQL 14's release notes, "TID range scans").
-const BLOCK_RANGES: u32 = 140_000;
 
 /// Whether a table is copied in chunks.
 pub fn in_chunks(plan: &TablePlan, version: u32) -> bool {
     plan.kind == Kind::Keyed && !plan.outputs.is_empty() && version >= BLOCK_RANGES
 }
 
-/// Takes up the copies of new tables, and notes in `states` which are under way.
+/// Takes up the copies of new tables, and notes in `states` which are under way. `brought`: the stream has brought everything before
+/// it. Where a table's key is still to be built, its changes from there on wait for it.
 ///
 /// # Errors
 /// See [`PipelineError`].
@@ -28,7 +29,7 @@ pub async fn begin<'p>(
     connector: &Connector,
     version: u32,
     plans: impl Iterator<Item = &'p TablePlan>,
-    states: &mut [TableState],
+    (states, brought): (&mut [TableState], Position),
     board: &Board,
 ) -> Result<(), PipelineError> {
     let fresh = |plan: &&TablePlan| states.iter().any(|state| state.target == plan.target && !state.copied && !state.copying);
@@ -36,6 +37,9 @@ pub async fn begin<'p>(
     if plans.is_empty() {
         return Ok(());
     }
+    let open = after_load::open(target, &connector.name).await?;
+    let keyless: Vec<TableName> =
+        open.into_iter().filter(|open| open.step.kind == ddl::Kind::Key).map(|open| open.table).collect();
     let names: Vec<_> = plans.iter().map(|plan| plan.source.clone()).collect();
     let parts = catalog::parts(source, &names).await?;
     for plan in plans {
@@ -49,12 +53,19 @@ pub async fn begin<'p>(
             continue;
         }
         let ranges = crate::chunk::plan(parts.get(&plan.source).map_or(&[][..], Vec::as_slice));
-        if !copy_range::plan(target, &connector.name, epoch, &plan.target, &ranges).await? {
+        let from = keyless.contains(&plan.target).then_some(brought);
+        let name = &connector.name;
+        let ours = match from {
+            Some(from) => copy_range::load(target, name, epoch, &plan.target, from, &ranges).await?,
+            None => copy_range::plan(target, name, epoch, &plan.target, &ranges).await?,
+        };
+        if !ours {
             return Err(TargetError::Fenced.into());
         }
         table_state::lift(target, &connector.name, &plan.target).await?;
         for state in states.iter_mut().filter(|state| state.target == plan.target) {
-            (state.copying, state.halted) = (true, None);
+            (state.copying, state.loading, state.halted) = (true, from.is_some(), None);
+            state.lacks_from = from.or(state.lacks_from);
         }
     }
     Ok(())

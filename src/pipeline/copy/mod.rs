@@ -3,6 +3,7 @@
 //! PostgreSQL 14, is copied whole (see `whole`).
 
 mod begin;
+mod load;
 mod pipe;
 mod reread;
 mod sessions;

@@ -26,6 +26,8 @@ use tokio_postgres::Client;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// In a turn: the stream waits too.
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '300ms'";
+/// Beside the stream, whose own transaction, however long, comes before the record of our progress.
+const BEGIN_ASIDE: &str = "BEGIN; SET LOCAL lock_timeout = 0";
 
 /// A session that writes chunks.
 pub struct ChunkTarget {
@@ -114,7 +116,8 @@ impl ChunkTarget {
         let form = if task.merge { CopyForm::Staging } else { plan.copy_form() };
         let staging = if form == CopyForm::Staging { self.staging(task.number).await? } else { String::new() };
         let refused = |source| refused(plan, source);
-        self.client.batch_execute(BEGIN).await.map_err(refused)?;
+        let begin = if turn.is_released() { BEGIN_ASIDE } else { BEGIN };
+        self.client.batch_execute(begin).await.map_err(refused)?;
         let copy_out = plan.copy_out(&reading.relation, &reading.chunk.condition(), form);
         let copy_in = plan.copy_in(&staging, form);
         let begun = Instant::now();

@@ -112,6 +112,13 @@ impl Work {
         self.tables().iter().all(|table| table.done)
     }
 
+    /// Some of these tables are finished, and none of the others is on its way there.
+    pub fn is_at_rest(&self, which: impl Fn(usize) -> bool) -> bool {
+        let tables = self.tables();
+        let mine = || tables.iter().filter(|table| which(table.number));
+        mine().any(|table| table.done) && mine().all(|table| table.done || table.halted)
+    }
+
     /// Whether rows of another table are still to be read.
     pub fn others_are_open(&self, number: usize) -> bool {
         self.tables().iter().any(|table| table.number != number && table.ranges.iter().any(|range| !range.done))
@@ -237,11 +244,11 @@ impl Work {
         });
     }
 
-    /// A table that was taken to be finished is; or not, and is tried again.
-    pub fn finished(&self, number: usize, done: bool) {
+    /// A table that was taken to be finished is; or not, and is tried again after a while.
+    pub fn finished(&self, number: usize, done: Result<(), Duration>) {
         self.of(number, |table| {
-            (table.taken, table.done) = (false, done);
-            table.not_before = (!done).then(|| Instant::now() + Duration::from_secs(1));
+            (table.taken, table.done) = (false, done.is_ok());
+            table.not_before = done.err().map(|pause| Instant::now() + pause);
         });
     }
 
@@ -326,7 +333,7 @@ mod tests {
         assert!(matches!(work.next(), Next::Wait(_)), "the other's rows are not durable yet");
         work.settled(&other, &WHOLE, Duration::ZERO, Duration::ZERO);
         assert!(matches!(work.next(), Next::Finish(0)) && matches!(work.next(), Next::Wait(_)));
-        work.finished(0, true);
+        work.finished(0, Ok(()));
         assert!(matches!(work.next(), Next::Nothing) && work.is_done());
     }
 

@@ -2,9 +2,9 @@
 
 use super::sessions::{HALT_PAUSE, LONGEST_PAUSE, MOMENT, REFUSED_LIMIT, REFUSED_PAUSE, Sessions};
 use super::source::ChunkSource;
-use super::sweep;
 use super::work::{Next, Task, Work};
 use super::{ChunkError, Reading, Sink, Sinks};
+use super::{load, sweep};
 use crate::catalog;
 use crate::change::{EndLsn, Lsn, TableName};
 use crate::chunk::Allowance;
@@ -34,6 +34,7 @@ use tokio::time::Instant;
 const AIM: Duration = Duration::from_secs(1);
 const AIM_IN_TRAFFIC: Duration = Duration::from_millis(200);
 const PLAN_PAUSE: Duration = Duration::from_secs(1);
+const FINISH_PAUSE: Duration = Duration::from_secs(1);
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the workers of a life have in common.
@@ -66,6 +67,8 @@ pub struct CopyTable {
     pub copying: Vec<TableName>,
     /// They were copied before: what the source does not have is removed.
     pub repeats: bool,
+    /// Its key comes behind its rows, and its changes behind its key.
+    pub loads: bool,
     /// Where their rows are counted.
     pub meters: Vec<usize>,
 }
@@ -188,7 +191,10 @@ impl<S: Sinks> Worker<S> {
         let busy = Arc::clone(&source.busy);
         let busy = busy.begin();
         sink.unlocked(task.number).await?;
-        let (reading, turn) = see(&copying.turns, source, task).await?;
+        let (reading, mut turn) = see(&copying.turns, source, task).await?;
+        if copying.tables[task.number].loads {
+            turn.release();
+        }
         let begun = Instant::now();
         let piped = sink.bring(task, source, &reading, &turn).await?;
         let time = begun.elapsed();
@@ -256,6 +262,7 @@ impl<S: Sinks> Worker<S> {
         halt(&self.copying, &task.target, &error).await;
         work.halted(task.number);
         work.later(task, HALT_PAUSE, false);
+        load::catch_up(&self.copying);
     }
 
     /// Rows were moved, in the source, between what was read and what was not. The ranges are read again; rows that are there are merged.
@@ -271,7 +278,12 @@ impl<S: Sinks> Worker<S> {
             let ranges = crate::chunk::plan(parts.get(&name).map_or(&[][..], Vec::as_slice));
             let target = copying.tables[number].copying[0].clone();
             tracing::info!(table = %target, "its files in the source are others than they were: its rows are read again");
-            if !copy_range::plan(sink.client(), &copying.connector.name, copying.epoch, &target, &ranges).await? {
+            let ours = if copying.tables[number].loads {
+                load::begin_anew(&copying, sink.client(), &target, &ranges).await?
+            } else {
+                copy_range::plan(sink.client(), &copying.connector.name, copying.epoch, &target, &ranges).await?
+            };
+            if !ours {
                 return Err(TargetError::Fenced.into());
             }
             Ok::<_, PipelineError>(Some(ranges))
@@ -305,8 +317,7 @@ impl<S: Sinks> Worker<S> {
             let name = &copying.tables[number].source;
             let parts = catalog::parts(&source.client, std::slice::from_ref(name)).await?;
             if !copying.work.covers(number, parts.get(name).map_or(&[][..], Vec::as_slice)) {
-                // a partition came meanwhile, with rows that no change has brought
-                return Ok(false);
+                return Ok(Finished::Uncovered);
             }
             // Behind what was the end of the WAL: a watermark that is there already, of an idle source, says nothing of our rows. One that lies
             // behind it is drawn by a capture that knows how far they reach.
@@ -316,24 +327,50 @@ impl<S: Sinks> Worker<S> {
             if copying.tables[number].repeats {
                 sweep::sweep(&copying, number, source, client).await?;
             }
+            if copying.tables[number].loads {
+                match load::build_keys(&copying, number, client).await {
+                    Err(error) if error.fate() != Fate::Retry => return Ok(Finished::Refused(error)),
+                    built => built?,
+                }
+            }
             for target in &copying.tables[number].copying {
                 if !copy_range::complete(client, &copying.connector.name, copying.epoch, target, window).await? {
                     return Err(TargetError::Fenced.into());
                 }
-                client.batch_execute(&format!("ANALYZE {}", quote::table(target))).await.ok();
+                if !copying.tables[number].loads {
+                    client.batch_execute(&format!("ANALYZE {}", quote::table(target))).await.ok();
+                }
                 copying.board.waits(&target.to_string(), None);
                 copying.board.resumed(target);
                 tracing::info!(table = %target, "copied");
             }
             copying.window.completes(number, window);
             sink.finished(number);
-            Ok::<_, PipelineError>(true)
+            Ok::<_, PipelineError>(Finished::Done)
         };
         let finished = finished.await;
-        copying.work.finished(number, matches!(finished, Ok(true)));
-        if !finished? {
-            copying.work.void(number);
-            return Ok(());
+        copying.work.finished(
+            number,
+            match finished {
+                Ok(Finished::Done) => Ok(()),
+                Ok(Finished::Refused(_)) => Err(HALT_PAUSE),
+                Ok(Finished::Uncovered) | Err(_) => Err(FINISH_PAUSE),
+            },
+        );
+        match finished? {
+            Finished::Done => load::catch_up(&copying),
+            Finished::Uncovered => {
+                copying.work.void(number);
+                return Ok(());
+            }
+            Finished::Refused(error) => {
+                for target in &copying.tables[number].copying {
+                    halt(&copying, target, &error).await;
+                }
+                copying.work.halted(number);
+                load::catch_up(&copying);
+                return Ok(());
+            }
         }
         if copying.work.is_done() {
             copying.window.copied();
@@ -356,6 +393,15 @@ impl Copying {
             self.changed.notify_one();
         }
     }
+}
+
+/// What became of a table whose rows are all read.
+enum Finished {
+    Done,
+    /// A partition came meanwhile, with rows that no change has brought.
+    Uncovered,
+    /// The target does not build its key.
+    Refused(PipelineError),
 }
 
 /// Says why a table's rows stand still, on the board and in the table's record, as far as that can be reached.

@@ -98,7 +98,7 @@ pub async fn take_up(
 fn copy_table(spec: &TableSpec, plans: &[TablePlan]) -> CopyTable {
     let mine = plans.iter().enumerate().filter(|(_, plan)| plan.source == spec.shape.name);
     let (meters, targets) = mine.map(|(number, plan)| (number, plan.target.clone())).unzip();
-    CopyTable { source: spec.shape.name.clone(), targets, copying: Vec::new(), repeats: false, meters }
+    CopyTable { source: spec.shape.name.clone(), targets, copying: Vec::new(), repeats: false, loads: false, meters }
 }
 
 fn window_of<'s>(states: impl Iterator<Item = &'s TableState>) -> EndLsn {
