@@ -4,10 +4,11 @@ SHELL := /bin/bash
 # Integration tests mostly wait for servers, so more of them at a time than there are cores.
 export RUST_TEST_THREADS ?= 3
 
-.PHONY: help demo test bench lint clean packages
+.PHONY: help demo test sim bench lint clean packages
 help:
 	@echo "make demo    two PostgreSQL servers, live traffic, tables lifted, two SIGKILLs, equality proven (DEMO_LOG=kafka: through a broker)"
 	@echo "make test    rustfmt, clippy, doc links, then every test on real PostgreSQL and Kafka that it starts itself"
+	@echo "make sim     simulated schedules without end, or one: SEED=7 (TRACE=1 tells each statement)"
 	@echo "make bench   the figures, side by side with native replication and the peers that are found, into BENCHMARKS.md"
 	@echo "make lint    rustfmt, clippy, doc links"
 	@echo "make clean   removes what was built and fetched"
@@ -21,6 +22,15 @@ test: packages lint
 	@echo "== tests: unit, tidy, property, integration on servers of their own"
 	@tests/servers/kafka.sh fetch
 	cargo test --no-fail-fast
+
+# A hundred thousand at a time, from a place that no run has been at before.
+sim:
+	@echo "== simulation: schedules until one fails; a seed that is printed runs again the same"
+ifdef SEED
+	@SEED=$(SEED) cargo test --lib -- sim::schedules --nocapture
+else
+	@while FROM=$$(date +%s)000000 SCHEDULES=100000 cargo test --lib -- sim::schedules --nocapture; do :; done
+endif
 
 bench: packages
 	@echo "== bench: tests/bench/run.sh"

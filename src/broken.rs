@@ -50,8 +50,6 @@ mod kept {
         ForgetsEmitted,
         /// A chunk enters in the middle of the stream's writing.
         NoTurns,
-        /// The table is not locked while a chunk is read.
-        NoLock,
         /// Nobody looks whether the table has another file.
         AnyFile,
         /// The open-ended range ends a block early.
@@ -77,10 +75,6 @@ mod kept {
         AlwaysExact,
         /// A copy that is complete says nothing of the moment that its rows are of.
         WindowForgotten,
-        /// What a row in the way keeps out is not read again.
-        PassedOver,
-        /// Too many keys to remember, and none counts as marked.
-        MarksForgotten,
         /// A delete without a key takes all equal rows.
         DeletesAll,
         /// A keepalive inside of a transaction counts.
@@ -91,8 +85,6 @@ mod kept {
         CheckpointLost,
         /// A re-read is asked for by nobody.
         RereadForgotten,
-        /// A re-read's end is kept though its row is not.
-        DoneOutside,
         /// All re-reads of a table end with one.
         DoneByTable,
         /// The writer may write in another epoch.
@@ -103,14 +95,6 @@ mod kept {
         OneByOneSkips,
         /// What came before a refusal is not done again.
         LadderNoReplay,
-        /// That a row is to be read again is not told to those who build on it.
-        AsksUntold,
-        /// The same, of what an earlier life has left.
-        AsksForgotten,
-        /// That a row was read again is not told.
-        RereadsUnmarked,
-        /// A row that moves takes along what it has, of whatever moment.
-        MovesStale,
     }
 
     thread_local! {

@@ -66,7 +66,6 @@ pub(super) async fn one_by_one(
                 if evicts && item.change.op == Op::Read {
                     evict(session, &plans[item.plan], item).await?;
                 }
-                let keys = if broken!(PassedOver) { Vec::new() } else { keys };
                 rereads.extend(keys.into_iter().map(|key| Reread { plan: item.plan, key }));
             }
             None => halts.push(halt),
@@ -153,10 +152,7 @@ async fn one(
                     send.whole(&Statement::Upsert, new).await
                 }
                 // the target's row may be of another moment, and would be carried over with what it has
-                Some(old)
-                    if (item.base > Base::Exact || asked(rereads, item, plan, binding, old)) && !broken!(MovesStale)
-                        || !supplied(plan, &gone) =>
-                {
+                Some(old) if item.base > Base::Exact || asked(rereads, item, plan, binding, old) || !supplied(plan, &gone) => {
                     send.part(&Statement::Delete, old).await?;
                     send.key(new)
                 }

@@ -223,8 +223,7 @@ impl Life {
         });
         let window = Window::new(!one_moment, window, marks.collect());
         for asked in reread::oldest(target, &self.connector.name, &[], i64::MAX).await? {
-            let number = plans.iter().position(|plan| plan.target == asked.target);
-            if let Some(number) = number.filter(|_| !broken!(AsksForgotten)) {
+            if let Some(number) = plans.iter().position(|plan| plan.target == asked.target) {
                 window.asks(number, [asked.key]);
             }
         }

@@ -203,18 +203,18 @@ impl Target {
             _ => None,
         };
         if let Some(column) = shape.unique {
-            self.free_unique(tx, table, old.as_ref().and_then(|old| old[column].clone()), &row[column])?;
+            self.free_unique(tx, table, old.as_ref().and_then(|old| old[column].as_ref()), row[column].as_ref())?;
         }
         tx.overlay.insert(key, Some(Val::Row(row.clone())));
         Ok(())
     }
 
     /// A unique index is at its value, or may come to it.
-    fn free_unique(&mut self, tx: &Tx, table: usize, old: Option<String>, new: &Option<String>) -> Result<(), Stop> {
-        if let Some(old) = &old {
+    fn free_unique(&mut self, tx: &Tx, table: usize, old: Option<&String>, new: Option<&String>) -> Result<(), Stop> {
+        if let Some(old) = old {
             self.lock(tx, &Key::Unique(table, old.clone()))?;
         }
-        let Some(new) = new.as_ref().filter(|new| old.as_ref() != Some(new)) else { return Ok(()) };
+        let Some(new) = new.filter(|new| old != Some(new)) else { return Ok(()) };
         self.lock(tx, &Key::Unique(table, new.clone()))?;
         let column = SHAPES[table].unique.expect("it was asked for");
         let taken = self.rows(tx, table).into_iter().any(|(_, row)| row[column].as_ref() == Some(new));
@@ -251,7 +251,7 @@ impl Target {
         self.lock(tx, key)?;
         let Some(Val::Row(old)) = self.get(tx, key) else { return Ok(()) };
         if let Some(column) = SHAPES[table].unique {
-            self.free_unique(tx, table, old[column].clone(), &new[column])?;
+            self.free_unique(tx, table, old[column].as_ref(), new[column].as_ref())?;
             if old[column] == new[column] {
                 tx.overlay.insert(key.clone(), Some(Val::Row(new.clone())));
                 return Ok(());

@@ -518,9 +518,6 @@ impl TargetSession {
             for (key, value) in target.all(tx) {
                 let of_table = matches!(&key, Key::Reread(of, _) if *of == table) && broken!(DoneByTable);
                 if matches!(&value, Val::Reread(reread) if ids.contains(&reread.id) || of_table) {
-                    if broken!(DoneOutside) {
-                        target.committed.remove(&key);
-                    }
                     target.put(tx, key, None)?;
                 }
             }

@@ -1,11 +1,11 @@
-//! Which tables have all rows of their copy in the target.
+//! Which tables have all rows of their copy in the target, and of one moment: before that, values of a unique index may be there twice.
 
 use crate::change::TableName;
 use crate::config::Connector;
 use crate::event::table_topic;
 use crate::pipeline::PipelineError;
 use crate::store::table_state::{self, TableState};
-use crate::store::{checkpoint, watermark};
+use crate::store::{checkpoint, reread, watermark};
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
@@ -20,9 +20,7 @@ impl Loaded {
     pub(super) async fn tables(&mut self, client: &Client, connector: &Connector) -> Result<Vec<TableName>, PipelineError> {
         let states = table_state::read(client, &connector.name).await?;
         let copied: Vec<&TableState> = states.iter().filter(|state| state.copied).collect();
-        let Some(kafka) = connector.kafka() else {
-            return Ok(copied.into_iter().map(|state| state.target.clone()).collect());
-        };
+        let Some(kafka) = connector.kafka() else { return of_one_moment(client, connector, &copied).await };
         let mark = watermark::read(client, &connector.name).await?;
         let checkpoints = checkpoint::read(client, &connector.name).await?;
         let mut loaded = Vec::new();
@@ -41,4 +39,16 @@ impl Loaded {
         }
         Ok(loaded)
     }
+}
+
+/// A table that stands still stays as it is: what it lacks is not waited for.
+async fn of_one_moment(client: &Client, connector: &Connector, copied: &[&TableState]) -> Result<Vec<TableName>, PipelineError> {
+    let checkpoints = checkpoint::read(client, &connector.name).await?;
+    let end = checkpoints.iter().find(|found| found.topic == checkpoint::LOCAL).and_then(|found| found.end_lsn);
+    let calm = reread::count(client, &connector.name).await? == 0;
+    let closed = |state: &&&TableState| {
+        let passed = state.window.is_none_or(|window| end.is_some_and(|end| end >= window));
+        calm && passed && state.lacks_from.is_none() || state.halted.is_some()
+    };
+    Ok(copied.iter().filter(closed).map(|state| state.target.clone()).collect())
 }
