@@ -52,7 +52,7 @@ mod kept {
         NoTurns,
         /// Nobody looks whether the table has another file.
         AnyFile,
-        /// The open-ended range ends a block early.
+        /// A range ends a block early.
         StopsShort,
         /// A chunk's progress is kept though its rows are not.
         ProgressOutside,
@@ -91,8 +91,6 @@ mod kept {
         NoEpoch,
         /// A chunk may be brought in another epoch.
         NoEpochChunk,
-        /// One more is passed over with what is refused.
-        OneByOneSkips,
         /// What came before a refusal is not done again.
         LadderNoReplay,
     }

@@ -70,7 +70,7 @@ pub(super) async fn one_by_one(
             }
             None => halts.push(halt),
         }
-        at += nth + if broken!(OneByOneSkips) { 2 } else { 1 };
+        at += nth + 1;
     }
     Ok(Applied { halts, rereads })
 }
@@ -152,13 +152,13 @@ async fn one(
                     send.whole(&Statement::Upsert, new).await
                 }
                 // the target's row may be of another moment, and would be carried over with what it has
-                Some(old) if item.base > Base::Exact || asked(rereads, item, plan, binding, old) || !supplied(plan, &gone) => {
+                Some(old) if item.base > Base::Beside || asked(rereads, item, plan, binding, old) || !supplied(plan, &gone) => {
                     send.part(&Statement::Delete, old).await?;
                     send.key(new)
                 }
                 Some(old) => send.relocate(gone, old, new).await,
                 None if gone.is_empty() => send.whole(&Statement::Upsert, new).await,
-                None if plan.sql(&Statement::Update(gone.clone())).is_err() => send.key(new),
+                None if item.base == Base::Doubtful || plan.sql(&Statement::Update(gone.clone())).is_err() => send.key(new),
                 None => send.part(&Statement::Update(gone), new).await,
             }
         }

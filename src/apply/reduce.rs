@@ -43,6 +43,9 @@ pub(super) fn reduce(plan: &TablePlan, binding: &Binding, items: &[&Item]) -> Op
     for item in items {
         let known = if item.base > Base::Exact { Known::Unknown } else { Known::New };
         let (old, new) = (item.change.before.row(), item.change.after.as_ref());
+        if item.base == Base::Doubtful && new.is_some_and(Row::has_unchanged) {
+            return None;
+        }
         match (item.change.op, new) {
             (Op::Read | Op::Insert, Some(row)) => insert(plan, binding, &mut slots, row, known)?,
             (Op::Update, Some(row)) => update(plan, binding, &mut slots, (old, row), known)?,

@@ -22,8 +22,12 @@ pub enum Base {
     /// They are those of the source just before the change.
     #[default]
     Exact,
+    /// Its own row is; another of the table may be of a later moment, and in its way.
+    Beside,
     /// Some may be of a later moment, or still missing: they are being copied, or read again.
     Mixed,
+    /// Nobody vouches for what is there: the table is copied once more, and that may be why. What a change leaves out is not taken from it.
+    Doubtful,
 }
 
 type Bound = (usize, Result<Arc<Binding>, Arc<Vec<Misfit>>>);

@@ -33,20 +33,27 @@ pub struct Part {
     pub bytes: u64,
 }
 
-/// Blocks that are worth a range of their own: 64 MiB at the usual size.
-const WORTH: u32 = if cfg!(test) { 4 } else { 8192 };
+/// Blocks of the largest range, while there are not too many: 64 MiB at the usual size.
+const WORTH: u32 = if cfg!(test) { 8 } else { 8192 };
+/// About so many ranges have the most blocks.
 const MOST: u32 = 256;
+/// A range is no more than this part of what is left of its file, so that all workers come to the end together.
+const SHARE: u32 = 8;
 
 /// The ranges of a table that lies in these files. The last one of each is open-ended: it grows while we read.
 pub fn plan(parts: &[Part]) -> Vec<Range> {
     let mut ranges = Vec::new();
     for part in parts {
-        let count = part.blocks.div_ceil(WORTH).clamp(1, MOST);
-        let size = part.blocks.div_ceil(count).max(1);
-        for nth in 0..count {
-            let end = (nth + 1 < count).then_some((nth + 1) * size);
-            ranges.push(Range::Blocks { relation: part.relation, file: part.file, next: nth * size, end });
+        let most = WORTH.max(part.blocks.div_ceil(MOST));
+        let least = most / SHARE;
+        let (mut next, mut left) = (0, part.blocks);
+        let range = |next, end| Range::Blocks { relation: part.relation, file: part.file, next, end };
+        while left > least {
+            let size = (left / SHARE).clamp(least, most);
+            ranges.push(range(next, Some(next + size)));
+            (next, left) = (next + size, left - size);
         }
+        ranges.push(range(next, None));
     }
     ranges
 }
@@ -76,9 +83,8 @@ impl Range {
     /// The next chunk of so many units: where it ends, given how many blocks the file has now. The chunk that reaches the end is the last.
     pub fn chunk(&self, units: u32, blocks: u32) -> Chunk {
         let Range::Blocks { next, end, .. } = self;
-        let bound = end.unwrap_or(u32::MAX);
+        let bound = end.map_or(u32::MAX, |end| if broken!(StopsShort) { end - 1 } else { end });
         let until = next.saturating_add(units.max(1)).min(bound);
-        let blocks = if broken!(StopsShort) { blocks.saturating_sub(1) } else { blocks };
         let last = until >= bound || end.is_none() && until >= blocks;
         Chunk { from: *next, until, last }
     }
@@ -138,7 +144,7 @@ mod tests {
                 at = end.unwrap_or(at);
                 assert!(end.is_none_or(|end| end > *next));
             }
-            assert!(ranges.len() <= MOST as usize);
+            assert!(ranges.len() <= (MOST + 3 * SHARE) as usize, "{}", ranges.len());
         }
     }
 

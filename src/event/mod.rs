@@ -50,7 +50,8 @@ pub const HEADER_EPOCH: &str = "tablelift-epoch";
 pub const HEADER_UNCHANGED: &str = "tablelift-unchanged";
 /// The copy's attempt that starts here; all earlier ones are void.
 pub const HEADER_RESET: &str = "tablelift-reset";
-/// `mixed`: the table's rows may be of a later moment than this event, for a copy is under way, or was a moment ago.
+/// `mixed`: the table's rows may be of a later moment than this event, for a copy is under way, or was a moment ago. `doubtful`: and that copy
+/// is not the first, so that what is there may be wrong.
 pub const HEADER_BASE: &str = "tablelift-base";
 /// On rows that were read again, and on the absence of one: the requests that it answers, as numbers with commas between.
 pub const HEADER_REREAD: &str = "tablelift-reread";

@@ -219,7 +219,7 @@ impl Life {
         let marks = plans.iter().map(|plan| {
             let state = states.iter().find(|state| state.target == plan.target);
             let until = state.and_then(|state| state.window).unwrap_or_default();
-            Marks::new(state.is_some_and(|state| state.copying), until)
+            Marks::new(state.is_some_and(|state| state.copying), until).repeated(state.is_some_and(|state| state.repeats))
         });
         let window = Window::new(!one_moment, window, marks.collect());
         for asked in reread::oldest(target, &self.connector.name, &[], i64::MAX).await? {

@@ -31,6 +31,8 @@ struct Inner {
 pub struct Marks {
     /// Its copy is under way.
     copying: bool,
+    /// It is, or was last, copied once more.
+    repeated: bool,
     /// Chunks have entered under snapshots up to here.
     until: EndLsn,
     /// Keys whose rows wait to be read again (`None`), or were, and up to where.
@@ -43,6 +45,20 @@ impl Marks {
     /// As a life begins. `until`: what an earlier one has left.
     pub fn new(copying: bool, until: EndLsn) -> Self {
         Self { copying, until, ..Self::default() }
+    }
+
+    /// `repeated`: its copy is, or was, not its first.
+    #[must_use]
+    pub fn repeated(self, repeated: bool) -> Self {
+        Self { repeated, ..self }
+    }
+
+    fn base(&self, position: Position) -> Base {
+        match (self.is_mixed(position), self.repeated && (self.copying || position.commit.0 <= self.until.0)) {
+            (_, true) => Base::Doubtful,
+            (true, false) => Base::Mixed,
+            (false, false) => Base::Exact,
+        }
     }
 
     fn is_mixed(&self, position: Position) -> bool {
@@ -156,8 +172,8 @@ impl Window {
     /// What is known of a table's rows where the stream stands.
     pub fn base(&self, table: usize, position: Position) -> Base {
         match self.tables().get(table) {
-            Some(marks) if marks.is_mixed(position) => Base::Mixed,
-            _ => Base::Exact,
+            Some(marks) => marks.base(position),
+            None => Base::Exact,
         }
     }
 
@@ -179,9 +195,14 @@ impl Window {
             let Some(marks) = tables.get(item.plan) else { continue };
             let position = item.change.position;
             let moves = || item.change.before.row().filter(|_| item.change.op == Op::Update && !marks.keys.is_empty());
-            let marked = |old| key(item, old).is_none_or(|key| marks.is_marked(&key, position));
-            let mixed = marks.is_mixed(position) || moves().is_some_and(marked);
-            item.base = if mixed { Base::Mixed } else { Base::Exact };
+            let marked = |row| key(item, row).is_none_or(|key| marks.is_marked(&key, position));
+            // where it goes to there may be a row already, as where it comes from
+            let either = |old| marked(old) || item.change.after.as_ref().is_some_and(marked);
+            item.base = match marks.base(position) {
+                Base::Exact if moves().is_some_and(either) => Base::Mixed,
+                Base::Exact if !marks.keys.is_empty() => Base::Beside,
+                base => base,
+            };
         }
     }
 }

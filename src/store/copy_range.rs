@@ -201,7 +201,7 @@ pub async fn complete(
     let sql = "WITH mine AS (SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $5 AND partition = 0 AND epoch = $2 FOR SHARE),
                ranges AS (DELETE FROM tablelift.copy_range USING mine
                           WHERE connector = $1 AND target_schema = $3 AND target_name = $4 RETURNING rows, bytes)
-               UPDATE tablelift.table_state SET state = 'follow', repeats = false, copied_at = pg_catalog.now(), window_until = greatest(window_until, $6::text::pg_lsn),
+               UPDATE tablelift.table_state SET state = 'follow', copied_at = pg_catalog.now(), window_until = greatest(window_until, $6::text::pg_lsn),
                rows_copied = (SELECT coalesce(sum(rows), 0) FROM ranges), bytes_copied = (SELECT coalesce(sum(bytes), 0) FROM ranges),
                halted_because = CASE WHEN lacks_from IS NOT NULL THEN halted_because END,
                hint = CASE WHEN lacks_from IS NOT NULL THEN hint END,

@@ -17,7 +17,8 @@ pub struct TableState {
     pub copying: bool,
     /// Its rows come without its key, and its changes wait: it lacks them from `lacks_from` on.
     pub loading: bool,
-    /// It was copied before: its rows are read once more, and those that the source does not have are removed.
+    /// Its copy, which is under way or was the last, is not its first: its rows are read once more, and those that the source does not have
+    /// are removed.
     pub repeats: bool,
     /// Rows came from different moments of the source; from here on they are of one.
     pub window: Option<EndLsn>,

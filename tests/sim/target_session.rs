@@ -439,7 +439,7 @@ impl TargetSession {
                 Ok(Answer::Done(1))
             });
         }
-        if sql.contains("SET state = 'follow', repeats = false, copied_at") {
+        if sql.contains("SET state = 'follow', copied_at") {
             let window = lsn(&text_param(params, 5));
             return self.within(|target, tx, _| {
                 if !mine(target, tx, epoch)? {
@@ -450,7 +450,6 @@ impl TargetSession {
                 }
                 let done = change_state(target, tx, table, |state| {
                     "follow".clone_into(&mut state.state);
-                    state.repeats = false;
                     state.window = state.window.max(Some(window));
                     if state.lacks.is_none() {
                         state.halted = None;

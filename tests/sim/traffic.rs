@@ -39,7 +39,7 @@ pub fn schedule(seed: u64) -> Result<Seen, String> {
 /// Rows that are there before we come. Gives how many workers copy them.
 fn begin(world: &mut World) -> usize {
     let World { source, rng, .. } = world;
-    let rows = rng.below(60);
+    let rows = rng.below(40);
     for _ in 0..rows {
         let xid = source.begin();
         // the table without a key is followed from its first row
@@ -63,7 +63,7 @@ fn begin(world: &mut World) -> usize {
 async fn traffic(world: Shared) {
     let (steps, gap, truncates) = {
         let rng = &mut world.lock().rng;
-        (30 + rng.below(150), *rng.pick(&[4, 12, 30, 60]), rng.percent(25))
+        (20 + rng.below(90), *rng.pick(&[4, 12, 30, 60]), rng.percent(25))
     };
     for _ in 0..steps {
         let pause = {

@@ -123,7 +123,8 @@ impl World {
         self.seen.commits += 1;
         self.seen.rereads += self.target.committed.keys().filter(|key| matches!(key, Key::Reread(..))).count() as u64;
         let (end, quiet) = self.standing();
-        let repeats = |table| matches!(self.target.committed.get(&Key::State(table)), Some(Val::State(state)) if state.repeats);
+        let repeats =
+            |table| matches!(self.target.committed.get(&Key::State(table)), Some(Val::State(state)) if state.state == "copy");
         self.tampered = self.tampered.filter(|&table| repeats(table));
         if !quiet || self.failure.is_some() {
             return;

@@ -64,6 +64,7 @@ impl<S: Sinks> Rereader<S> {
                 }
                 Err(error) => {
                     self.sessions.forget();
+                    self.copying.heed(&error);
                     tracing::warn!(error = %crate::pipeline::chain(&error), "rows are to be read again: tried again");
                     self.copying.meter.retry("reread");
                     tokio::time::sleep(pause).await;

@@ -134,6 +134,7 @@ impl<S: Sinks> Worker<S> {
                 Ok(()) => MOMENT,
                 Err(error) => {
                     self.sessions.forget();
+                    self.copying.heed(&error);
                     self.copying.meter.retry("copy");
                     tracing::warn!(error = %crate::pipeline::chain(&error), "the copy is tried again");
                     tokio::time::sleep(pause).await;
@@ -383,6 +384,14 @@ impl<S: Sinks> Worker<S> {
 }
 
 impl Copying {
+    /// Somebody has drawn a newer epoch. Whoever it was may be gone already, and the stream may have nothing to write, which would tell its writer:
+    /// so this life ends. The next one stands by, or draws its own.
+    pub fn heed(&self, error: &PipelineError) {
+        if matches!(error, PipelineError::Session(TargetError::Fenced)) {
+            self.changed.notify_one();
+        }
+    }
+
     /// What a person wants. `unfinished`: the tables that were not finished before that was read.
     pub fn obey(&self, orders: &copy_range::Orders, unfinished: &BTreeSet<usize>) {
         self.paused.store(orders.paused, Relaxed);

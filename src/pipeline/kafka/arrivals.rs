@@ -78,6 +78,7 @@ impl TableReader {
                         work.sent.push(message.timestamp * 1000);
                     }
                     let base = match event.base {
+                        Some("doubtful") => Base::Doubtful,
                         Some(_) => Base::Mixed,
                         // a row that is read again mostly is there
                         None if !event.requests.is_empty() => Base::Mixed,

@@ -87,8 +87,8 @@ pub async fn take_up(
     let under_way = !copying.is_empty() || record.tables.values().any(|table| !table.copied);
     let work = Work::new(copying, &ranges);
     let marks = tables.iter().map(|table| {
-        let until = window_of(states.iter().filter(|state| table.targets.contains(&state.target)));
-        Marks::new(!table.copying.is_empty(), until)
+        let mine = || states.iter().filter(|state| table.targets.contains(&state.target));
+        Marks::new(!table.copying.is_empty(), window_of(mine())).repeated(mine().any(|state| state.repeats))
     });
     let window = Window::new(under_way, until, marks.collect());
     let paused = copy_range::orders(&target, name).await?.paused;
