@@ -177,8 +177,7 @@ impl Window {
         }
     }
 
-    /// Says of changes what is known of their rows. Of those that move a row `key` gives the old key; `None`: it
-    /// cannot be told from its text.
+    /// Says of changes what is known of their rows. Of a row's text `key` gives the key; `None`: it cannot be told from it.
     pub fn mark(&self, items: &mut [Item], key: impl Fn(&Item, &Row) -> Option<Vec<String>>) {
         if broken!(AlwaysExact) {
             return;
@@ -244,6 +243,16 @@ mod tests {
         assert_eq!((window.base(0, place(50)), window.base(1, place(1))), (Base::Mixed, Base::Exact), "until that is recorded");
         window.completes(0, at(45));
         assert_eq!((window.base(0, place(45)), window.base(0, place(46))), (Base::Mixed, Base::Exact));
+    }
+
+    #[test]
+    fn what_is_copied_once_more_is_doubted_up_to_its_window() {
+        let window =
+            Window::new(true, at(0), vec![Marks::new(true, at(0)).repeated(true), Marks::new(false, at(20)).repeated(true)]);
+        assert_eq!((window.base(0, place(50)), window.base(1, place(20))), (Base::Doubtful, Base::Doubtful));
+        assert_eq!(window.base(1, place(21)), Base::Exact);
+        window.completes(0, at(45));
+        assert_eq!((window.base(0, place(45)), window.base(0, place(46))), (Base::Doubtful, Base::Exact));
     }
 
     #[test]

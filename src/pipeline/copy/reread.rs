@@ -1,6 +1,6 @@
 //! The re-read set's reader: rows that could not be applied are read anew, under the rules of a chunk, and brought as they are or as absent.
 
-use super::sessions::{HALT_PAUSE, LONGEST_PAUSE, MOMENT, REFUSED_LIMIT, REFUSED_PAUSE, Sessions};
+use super::sessions::{HALT_PAUSE, LONGEST_PAUSE, MOMENT, REFUSED_LIMIT, REFUSED_PAUSE, Sessions, tell};
 use super::worker::{Copying, halt};
 use super::{ChunkError, Sink, Sinks};
 use crate::change::TableName;
@@ -65,7 +65,7 @@ impl<S: Sinks> Rereader<S> {
                 Err(error) => {
                     self.sessions.forget();
                     self.copying.heed(&error);
-                    tracing::warn!(error = %crate::pipeline::chain(&error), "rows are to be read again: tried again");
+                    tell(&error, "rows are to be read again: tried again");
                     self.copying.meter.retry("reread");
                     tokio::time::sleep(pause).await;
                     (pause * 2).min(LONGEST_PAUSE)

@@ -65,3 +65,14 @@ impl<S: Sinks> Sessions<S> {
         Ok(())
     }
 }
+
+/// Says that something is tried again. Two of our own sessions that are after the same unique values stand in each other's way now and then,
+/// and a moment later no more: that is no warning.
+pub fn tell(error: &PipelineError, what: &str) {
+    let sqlstate = match error {
+        PipelineError::Session(error) => error.server().map(|error| error.code().code()),
+        _ => None,
+    };
+    let error = crate::pipeline::chain(error);
+    if matches!(sqlstate, Some("55P03" | "40P01")) { tracing::info!(error, "{what}") } else { tracing::warn!(error, "{what}") }
+}

@@ -1,6 +1,6 @@
 //! One worker: a session on each side, chunk after chunk.
 
-use super::sessions::{HALT_PAUSE, LONGEST_PAUSE, MOMENT, REFUSED_LIMIT, REFUSED_PAUSE, Sessions};
+use super::sessions::{HALT_PAUSE, LONGEST_PAUSE, MOMENT, REFUSED_LIMIT, REFUSED_PAUSE, Sessions, tell};
 use super::source::ChunkSource;
 use super::work::{Next, Task, Work};
 use super::{ChunkError, Reading, Sink, Sinks};
@@ -136,7 +136,7 @@ impl<S: Sinks> Worker<S> {
                     self.sessions.forget();
                     self.copying.heed(&error);
                     self.copying.meter.retry("copy");
-                    tracing::warn!(error = %crate::pipeline::chain(&error), "the copy is tried again");
+                    tell(&error, "the copy is tried again");
                     tokio::time::sleep(pause).await;
                     (pause * 2).min(LONGEST_PAUSE)
                 }
