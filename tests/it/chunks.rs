@@ -239,8 +239,9 @@ both_logs!(killed_half_way, |w| {
     assert!(seen["eta"]["copy_s"].as_u64().is_some_and(|seconds| seconds <= 15), "{seen:#}");
     assert_eq!((&seen["copies"]["tables"], &seen["copies"]["paused"]), (&1.into(), &false.into()), "{seen:#}");
     let ratio = format!("tablelift_copy_ratio{{connector=\"{}\",table=\"public.t\"}} 0.", w.name);
-    let (_, metrics) = w.get("/metrics").await.unwrap();
-    assert!(metrics.contains(&ratio) && metrics.contains("tablelift_copy_eta_seconds{"), "{metrics}");
+    let told = async || w.get("/metrics").await.unwrap().1;
+    eventually("the metrics tell it too", PATIENCE, async || told().await.contains(&ratio)).await;
+    assert!(told().await.contains("tablelift_copy_eta_seconds{"));
     d.kill9();
     let before = recorded(&w, "t").await;
     let status = w.status().await;
