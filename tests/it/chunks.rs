@@ -272,13 +272,18 @@ both_logs!(a_reload_changes_the_speed, |w| {
     slowly(&w, 10, "[[table]]\nsource = 'public.t'");
     let d = Daemon::run(&w);
     under_way(&w, "t").await;
-    let before = recorded(&w, "t").await;
-    steadily("it is slow", Duration::from_secs(1), async || recorded(&w, "t").await == before).await;
+    // each worker has a first chunk before it is slow
+    eventually("it is slow", PATIENCE, async || {
+        let before = recorded(&w, "t").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        recorded(&w, "t").await == before
+    })
+    .await;
+    is_still_copied(&w, "t").await;
     slowly(&w, 1_000_000, "[[table]]\nsource = 'public.t'");
-    let start = Instant::now();
     d.hup();
+    // 8000 rows would take minutes
     arrived(&w, &["t"]).await;
-    assert!(start.elapsed() < Duration::from_secs(15), "it was slow to the end");
 });
 
 // A chunk that the target refuses halts its table only; once that is cured it goes on where it was.
