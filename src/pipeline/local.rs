@@ -1,6 +1,7 @@
 //! The local log's one writer: whole source transactions, in commit order, many to one target transaction, the checkpoint in each.
 //! The slot is confirmed only up to what the target has committed.
 
+pub mod copies;
 mod refused;
 
 use super::board::Board;
@@ -266,7 +267,7 @@ impl LocalWriter {
             [&self.connector, &self.epoch, &position, &end, &committed_at];
         let sql = checkpoint::MOVE_LOCAL;
         let moved = self.session.control(sql, &params).await?;
-        if moved == 1 { Ok(()) } else { Err(TargetError::Fenced.into()) }
+        Ok(TargetError::fenced_unless(moved == 1)?)
     }
 
     /// The source transaction is whole: moves gates, and the checkpoint if the transaction began before its end was known.

@@ -1,34 +1,29 @@
-//! The daemon's life: start from what is durable, run until something ends it, and again. Nothing is remembered between two lives
-//! but the connector file.
+//! A life of the local pipeline: start from what is durable, run until something ends it. Nothing is remembered between two lives but the
+//! connector file.
 
 use super::board::Board;
-use super::copy::{self, Copier, CopyTable, Copying, Limits, Rereader, Targets, Work};
 use super::gate::{Gate, Gates};
 use super::gather::{Bundle, Gatherer};
 use super::holdup::{Busy, Side};
+use super::lives::{End, LAST_WORDS, Lives, given_up, past, stopped};
+use super::local::copies::{Common, Copies};
 use super::local::{LocalError, LocalWriter};
 use super::prepare::{FirstCopy, Prepared, prepare};
 use super::turn::Turns;
-use super::window::{Marks, Window};
-use super::{PipelineError, Tasks, after_load, recheck, session, structure};
+use super::{PipelineError, Tasks, after_load, copy, recheck, session, structure};
 use crate::apply::Applier;
 use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
-use crate::fate::Fate;
 use crate::mapping::TablePlan;
 use crate::source::{self, Feedback, Reader, SourceError};
-use crate::store::copy_range::{self, CopyRange};
-use crate::store::reread;
 use crate::store::table_state::TableState;
 use crate::store::{checkpoint, table_state};
 use crate::target::{Session, origin};
 use crate::telemetry::Meter;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, broadcast, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
 use tokio_postgres::Client;
 
 /// Bytes of read buffers on their way: pending, queued and at work.
@@ -38,11 +33,6 @@ const READ_BUDGET: usize = 24 << 20;
 pub(super) const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
 /// The last life's session, whose transaction we have waited for, ends in a moment.
 const ORIGIN_PATIENCE: Duration = Duration::from_secs(1);
-/// A stop waits so long for the open target transaction.
-const LAST_WORDS: Duration = Duration::from_secs(8);
-/// A life that is told to stop has so long; then it is left as a crash would leave it.
-const ORDERLY_END: Duration = Duration::from_secs(9);
-
 /// How `run` was asked to run.
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
@@ -50,18 +40,6 @@ pub struct RunOptions {
     pub copy: FirstCopy,
     /// `--endpos` is of the log (`capture`), not of the target.
     pub log_only: bool,
-}
-
-/// Why a life ended in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    Stopped,
-    /// `--endpos` is held.
-    Reached,
-    /// `--endpos` cannot be held: a table is halted.
-    HaltedBefore,
-    /// Begin anew at once, from the slot: a table catches up.
-    Again,
 }
 
 /// One life of the local pipeline.
@@ -124,8 +102,7 @@ impl Life {
         let brought = Position::start_of(prepared.incarnation(), CommitLsn(taken.end_lsn.unwrap_or_default().0));
         let sessions = (&source, &target, taken.epoch);
         copy::begin(sessions, &connector, prepared.facts.version, plans, (&mut states, brought), &self.board).await?;
-        let ranges = copy_range::read(&target, &connector.name).await?;
-        let setup = self.set_up(&target, prepared, &states, &ranges, &reader, &taken).await?;
+        let setup = self.set_up(&target, prepared, &states, &reader, &taken).await?;
         self.apart.clear();
         drop(preparing);
         let _streaming = self.board.streams();
@@ -139,8 +116,7 @@ impl Life {
     /// Looks after what else becomes of the tables.
     fn attend(&self, tasks: &Tasks, setup: &Setup, source: Client, signal: mpsc::Sender<()>) {
         let connector = Arc::clone(&self.connector);
-        let whole = setup.whole.iter().map(|&number| setup.plans[number].target.clone());
-        let copying: Vec<TableName> = whole.chain(setup.loads.iter().cloned()).collect();
+        let copying = setup.copies.beside_the_stream(&setup.plans);
         tasks.start(after_load::keep(Arc::clone(&connector), Arc::clone(&self.board), copying.clone()));
         let (watched, changed, unfit) = (Arc::clone(&connector), signal.clone(), setup.unfit.clone());
         tasks.start(async move {
@@ -157,7 +133,6 @@ impl Life {
         target: &Client,
         prepared: Prepared,
         states: &[TableState],
-        ranges: &[CopyRange],
         reader: &Reader,
         taken: &checkpoint::Checkpoint,
     ) -> Result<Setup, PipelineError> {
@@ -167,8 +142,7 @@ impl Life {
         let end = taken.end_lsn.unwrap_or_default();
         let at = taken.position.unwrap_or(Position::start_of(incarnation, CommitLsn(end.0)));
         let next = Position::start_of(incarnation, CommitLsn(Lsn(at.commit.0.0 + 1)));
-        let (mut plans, mut gates, mut whole, mut chunked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (mut held, mut unfit) = (Vec::new(), BTreeSet::new());
+        let (mut plans, mut gates, mut held, mut unfit) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
         for one in prepared.compiled {
             let Some(state) = states.iter().find(|state| state.target == one.rule.target) else { continue };
             match one.plan {
@@ -185,11 +159,6 @@ impl Life {
                         // what stood against its copy, or its re-reads, is tried anew
                         table_state::lift(target, &self.connector.name, &state.target).await?;
                         self.board.resumed(&state.target);
-                    }
-                    if state.copying {
-                        chunked.push((plans.len(), state.target.clone(), state.repeats));
-                    } else if gate == Gate::Waiting && !copy::in_chunks(&plan, version) {
-                        whole.push(plans.len());
                     }
                     plans.push(plan);
                     gates.push(gate);
@@ -208,40 +177,9 @@ impl Life {
         // tables without a plan take nothing, and hold the slot
         gates.extend(held);
         let confirmed = reader.confirmed_at_start();
-        let repeats = chunked.iter().filter(|(_, _, repeats)| *repeats).map(|(number, _, _)| *number).collect();
-        let loads: BTreeSet<TableName> = states.iter().filter(|state| state.loading).map(|state| state.target.clone()).collect();
-        // the source keeps WAL for them
-        chunked.sort_by_key(|(_, target, _)| !loads.contains(target));
-        let chunked = Work::new(chunked, ranges);
-        let one_moment = states.iter().all(|state| state.copied);
-        let window = states.iter().filter_map(|state| state.window).max().unwrap_or_default();
+        let copies = Copies::take_up(target, &self.connector.name, version, &plans, states).await?;
         let gates = Gates::new(gates, at, end, confirmed);
-        let marks = plans.iter().map(|plan| {
-            let state = states.iter().find(|state| state.target == plan.target);
-            let until = state.and_then(|state| state.window).unwrap_or_default();
-            Marks::new(state.is_some_and(|state| state.copying), until).repeated(state.is_some_and(|state| state.repeats))
-        });
-        let window = Window::new(!one_moment, window, marks.collect());
-        for asked in reread::oldest(target, &self.connector.name, &[], i64::MAX).await? {
-            if let Some(number) = plans.iter().position(|plan| plan.target == asked.target) {
-                window.asks(number, [asked.key]);
-            }
-        }
-        let paused = copy_range::orders(target, &self.connector.name).await?.paused;
-        Ok(Setup {
-            plans: Arc::new(plans),
-            gates,
-            whole,
-            chunked,
-            repeats,
-            loads,
-            paused,
-            window,
-            system,
-            unfit,
-            incarnation,
-            durable: end,
-        })
+        Ok(Setup { plans: Arc::new(plans), gates, copies, system, unfit, incarnation, durable: end })
     }
 
     async fn follow(
@@ -252,7 +190,7 @@ impl Life {
         (target, busy, epoch): (Client, Arc<Busy>, i64),
         (signal, again): (mpsc::Sender<()>, mpsc::Receiver<()>),
     ) -> Result<End, PipelineError> {
-        let Setup { plans, gates, whole, chunked, repeats, loads, paused, window, system, incarnation, durable, .. } = setup;
+        let Setup { plans, gates, copies, system, incarnation, durable, .. } = setup;
         let turns = Turns::default();
         let tables = plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()));
         let meter = Arc::new(Meter::new(&self.connector.name, tables));
@@ -279,7 +217,7 @@ impl Life {
             open: None,
             turns: turns.clone(),
             turn: None,
-            window: window.clone(),
+            window: copies.window.clone(),
             durable,
             busy,
         };
@@ -289,61 +227,8 @@ impl Life {
         tasks.start(async move {
             failed.send(gather(reader, gatherer, bundles).await).ok();
         });
-        let connector = Arc::clone(&self.connector);
-        let any_whole = !whole.is_empty();
-        {
-            let copier = Copier {
-                connector: Arc::clone(&connector),
-                incarnation,
-                plans: Arc::clone(&plans),
-                meter: Arc::clone(&meter),
-                board: Arc::clone(&board),
-            };
-            let table = |(number, plan): (usize, &TablePlan)| CopyTable {
-                source: plan.source.clone(),
-                targets: vec![plan.target.clone()],
-                copying: vec![plan.target.clone()],
-                repeats: repeats.contains(&number),
-                loads: loads.contains(&plan.target),
-                meters: vec![number],
-            };
-            let tables = plans.iter().enumerate().map(table).collect();
-            let limits = Limits::new(&connector);
-            let shared = Arc::new(Copying {
-                connector: Arc::clone(&connector),
-                system,
-                epoch,
-                work: chunked,
-                turns,
-                window,
-                meter,
-                board,
-                limits,
-                tables,
-                plans: Arc::clone(&plans),
-                paused: AtomicBool::new(paused),
-                changed: Notify::new(),
-            });
-            let (copying, changed) = (Arc::clone(&shared), signal.clone());
-            tasks.start(async move {
-                copying.changed.notified().await;
-                changed.send(()).await.ok();
-            });
-            let sinks = Arc::new(Targets {
-                connector: Arc::clone(&connector),
-                epoch,
-                plans: Arc::clone(&plans),
-                board: Arc::clone(&self.board),
-            });
-            tasks.start(Rereader::new(Arc::clone(&shared), Arc::clone(&sinks)).run());
-            tasks.start(async move {
-                tokio::join!(copier.copy_all(whole), copy::all(shared, sinks));
-                if any_whole {
-                    // their tables are to catch up
-                    signal.send(()).await.ok();
-                }
-            });
-        }
+        let common = Common { connector: Arc::clone(&self.connector), system, incarnation, epoch, plans, meter, board, turns };
+        copies.start(common, tasks, signal);
         self.write(writer, feedback, from_stream, stream_end, again).await
     }
 
@@ -452,16 +337,7 @@ pub(super) async fn stands_by(
 struct Setup {
     plans: Arc<Vec<TablePlan>>,
     gates: Gates,
-    /// Tables that are copied whole.
-    whole: Vec<usize>,
-    chunked: Work,
-    /// Plans whose tables are copied once more.
-    repeats: BTreeSet<usize>,
-    /// Tables whose changes wait for their key.
-    loads: BTreeSet<TableName>,
-    /// A person has paused the copies.
-    paused: bool,
-    window: Window,
+    copies: Copies,
     /// The source's system identifier and timeline.
     system: (String, u32),
     /// Tables whose entry does not fit.
@@ -473,33 +349,6 @@ struct Setup {
 enum Step {
     Write(Bundle),
     Tick,
-}
-
-/// Ends when a stop is asked for.
-pub async fn stopped(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Ends when the last words are over.
-async fn past(deadline: Option<Instant>) {
-    match deadline {
-        None => std::future::pending().await,
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-    }
-}
-
-/// Ends when a stop was asked for long ago.
-async fn overdue(stop: &mut watch::Receiver<bool>) {
-    stopped(stop).await;
-    tokio::time::sleep(ORDERLY_END).await;
-}
-
-/// Ends when a stop was asked for and what was under way has not come to its end since.
-pub(super) async fn given_up(stop: &mut watch::Receiver<bool>, deadline: &mut Option<Instant>) {
-    stopped(stop).await;
-    past(Some(*deadline.get_or_insert_with(|| Instant::now() + LAST_WORDS))).await;
 }
 
 /// Feeds the gatherer, and hands bundles on whenever the writer is free.
@@ -534,60 +383,6 @@ async fn gather(mut reader: Reader, mut gatherer: Gatherer, bundles: mpsc::Sende
     }
 }
 
-/// Backs off between lives.
-#[derive(Debug)]
-struct Retry(Duration);
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self(Duration::from_millis(100))
-    }
-}
-
-impl Retry {
-    const LONGEST: Duration = Duration::from_secs(10);
-
-    /// Says why, and waits. Gives true if we were stopped meanwhile.
-    async fn pause(&mut self, error: &PipelineError, begun: Instant, board: &Board, stop: &mut watch::Receiver<bool>) -> bool {
-        if begun.elapsed() > Duration::from_secs(30) {
-            *self = Self::default();
-        }
-        let text = super::chain(error);
-        let after = format!("trying again in {:.1} s", self.0.as_secs_f64());
-        if self.0 == Self::default().0 {
-            // one hiccup is no news yet
-            tracing::info!(error = %text, "{after}");
-        } else {
-            tracing::warn!(error = %text, "{after}");
-        }
-        board.waits("retry", Some(text));
-        let stopped = tokio::select! {
-            () = stopped(stop) => true,
-            () = tokio::time::sleep(self.0) => false,
-        };
-        board.waits("retry", None);
-        self.0 = (self.0 * 2).min(Self::LONGEST);
-        stopped
-    }
-}
-
-/// What lives after lives have in common: the local pipeline, and each half of Kafka's.
-pub trait Lives {
-    /// One life.
-    fn live(&mut self) -> impl Future<Output = Result<End, PipelineError>> + Send;
-
-    /// The connector file was read anew.
-    fn renew(&mut self, connector: Arc<Connector>);
-}
-
-/// What stays the same from life to life.
-pub struct Course {
-    pub name: String,
-    pub board: Arc<Board>,
-    pub stop: watch::Receiver<bool>,
-    pub reload: broadcast::Receiver<Arc<Connector>>,
-}
-
 impl Lives for Life {
     async fn live(&mut self) -> Result<End, PipelineError> {
         self.run().await
@@ -596,59 +391,5 @@ impl Lives for Life {
     fn renew(&mut self, connector: Arc<Connector>) {
         self.connector = connector;
         self.apart.clear();
-    }
-}
-
-/// Lives after lives, until one ends for good.
-///
-/// # Errors
-/// What cannot be tried again.
-pub async fn run(lives: impl Lives + Send + 'static, course: Course) -> Result<End, PipelineError> {
-    // a task of its own: the halves run side by side, and on the runtime's threads, where the sessions are that they wait for
-    let mut task = JoinSet::new();
-    task.spawn(live_on(lives, course));
-    match task.join_next().await {
-        Some(Ok(ended)) => ended,
-        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        _ => Ok(End::Stopped),
-    }
-}
-
-fn renewed(lives: &mut impl Lives, connector: Arc<Connector>) {
-    tracing::info!("reloaded the connector file");
-    lives.renew(connector);
-}
-
-async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineError> {
-    let Course { name, board, mut stop, mut reload } = course;
-    let mut retry = Retry::default();
-    loop {
-        let begun = Instant::now();
-        let ended = tokio::select! {
-            ended = lives.live() => ended,
-            () = overdue(&mut stop) => return Ok(End::Stopped),
-            Ok(connector) = reload.recv() => {
-                renewed(&mut lives, connector);
-                continue;
-            }
-        };
-        match ended {
-            Ok(End::Again) => {}
-            Ok(end) => return Ok(end),
-            Err(error) if error.fate() == Fate::Retry => {
-                crate::telemetry::retried(&name, error.reason());
-                tokio::select! {
-                    stopped = retry.pause(&error, begun, &board, &mut stop) => if stopped {
-                        return Ok(End::Stopped);
-                    },
-                    // a person who has put something right does not wait
-                    Ok(connector) = reload.recv() => {
-                        board.waits("retry", None);
-                        renewed(&mut lives, connector);
-                    }
-                }
-            }
-            Err(error) => return Err(error),
-        }
     }
 }

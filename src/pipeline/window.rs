@@ -54,15 +54,13 @@ impl Marks {
     }
 
     fn base(&self, position: Position) -> Base {
-        match (self.is_mixed(position), self.repeated && (self.copying || position.commit.0 <= self.until.0)) {
-            (_, true) => Base::Doubtful,
-            (true, false) => Base::Mixed,
-            (false, false) => Base::Exact,
+        let in_window = self.copying || position.commit.0 <= self.until.0;
+        match in_window {
+            true if self.repeated => Base::Doubtful,
+            true => Base::Mixed,
+            false if self.any => Base::Mixed,
+            false => Base::Exact,
         }
-    }
-
-    fn is_mixed(&self, position: Position) -> bool {
-        self.copying || self.any || position.commit.0 <= self.until.0
     }
 
     /// The row of a key may be of another moment than the stream.
@@ -187,7 +185,7 @@ impl Window {
         for marks in tables.iter_mut().filter(|marks| !marks.keys.is_empty()) {
             marks.keys.retain(|_, until| until.is_none_or(|until| first.commit.0 <= until.0));
         }
-        if !tables.iter().any(|marks| !marks.keys.is_empty() || marks.is_mixed(first)) {
+        if !tables.iter().any(|marks| !marks.keys.is_empty() || marks.base(first) != Base::Exact) {
             return;
         }
         for item in items {
@@ -264,6 +262,6 @@ mod tests {
         marks.mark(key("1"), Some(at(30)));
         assert!(marks.is_marked(&key("1"), place(30)) && !marks.is_marked(&key("1"), place(31)));
         (0..=MOST_KEYS).for_each(|nth| marks.mark(key(&nth.to_string()), None));
-        assert!(marks.is_mixed(place(99)), "too many to tell apart");
+        assert_eq!(marks.base(place(99)), Base::Mixed, "too many to tell apart");
     }
 }

@@ -22,6 +22,14 @@ pub enum TargetError {
 }
 
 impl TargetError {
+    /// Of what a statement that is bound to our epoch says: whether it still is ours.
+    ///
+    /// # Errors
+    /// [`TargetError::Fenced`].
+    pub fn fenced_unless(ours: bool) -> Result<(), Self> {
+        if ours { Ok(()) } else { Err(Self::Fenced) }
+    }
+
     pub fn fate(&self) -> Fate {
         match self {
             TargetError::Refused { source, .. } | TargetError::Session { source, .. } => crate::pg::fate_of(source),

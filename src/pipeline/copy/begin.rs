@@ -59,9 +59,7 @@ pub async fn begin<'p>(
             Some(from) => copy_range::load(target, name, epoch, &plan.target, from, &ranges).await?,
             None => copy_range::plan(target, name, epoch, &plan.target, &ranges).await?,
         };
-        if !ours {
-            return Err(TargetError::Fenced.into());
-        }
+        TargetError::fenced_unless(ours)?;
         table_state::lift(target, &connector.name, &plan.target).await?;
         for state in states.iter_mut().filter(|state| state.target == plan.target) {
             (state.copying, state.loading, state.halted) = (true, from.is_some(), None);

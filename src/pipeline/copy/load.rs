@@ -16,17 +16,15 @@ use tokio_postgres::Client;
 ///
 /// # Errors
 /// See [`PipelineError`]. Another program has taken the connector over: what it has brought must not go.
-pub async fn begin_anew(copying: &Copying, target: &Client, table: &TableName, ranges: &[Range]) -> Result<bool, PipelineError> {
+pub async fn begin_anew(copying: &Copying, target: &Client, table: &TableName, ranges: &[Range]) -> Result<(), PipelineError> {
     let at_target = |source| PipelineError::Query { side: "target", source };
     let name = &copying.connector.name;
     target.batch_execute("BEGIN").await.map_err(at_target)?;
-    if !checkpoint::is_ours(target, name, copying.epoch).await? {
-        return Err(TargetError::Fenced.into());
-    }
+    // before the TRUNCATE: it takes the checkpoint's lock first, as the writer does
+    TargetError::fenced_unless(checkpoint::is_ours(target, name, copying.epoch).await?)?;
     target.batch_execute(&format!("TRUNCATE {}", quote::table(table))).await.map_err(at_target)?;
-    let ours = copy_range::plan(target, name, copying.epoch, table, ranges).await?;
-    target.batch_execute("COMMIT").await.map_err(at_target)?;
-    Ok(ours)
+    TargetError::fenced_unless(copy_range::plan(target, name, copying.epoch, table, ranges).await?)?;
+    target.batch_execute("COMMIT").await.map_err(at_target)
 }
 
 /// All its rows are there: builds its key.

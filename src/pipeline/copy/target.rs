@@ -98,9 +98,7 @@ impl ChunkTarget {
 
     /// Ends requests, and the transaction.
     async fn done(&self, plan: &TablePlan, ids: &[i64], until: EndLsn) -> Result<(), PipelineError> {
-        if !reread::done(&self.client, &self.connector, self.epoch, &plan.target, ids, until).await? {
-            return Err(TargetError::Fenced.into());
-        }
+        TargetError::fenced_unless(reread::done(&self.client, &self.connector, self.epoch, &plan.target, ids, until).await?)?;
         self.client.batch_execute("COMMIT").await.map_err(|source| refused(plan, source))
     }
 
@@ -159,9 +157,8 @@ impl Sink for ChunkTarget {
         let _busy = busy.begin();
         let piped = self.pour(task, source, reading, turn).await?;
         let moved = task.moved(&reading.chunk, piped);
-        if !copy_range::advance(&self.client, &self.connector, self.epoch, &moved).await.map_err(PipelineError::from)? {
-            return Err(PipelineError::from(TargetError::Fenced).into());
-        }
+        let ours = copy_range::advance(&self.client, &self.connector, self.epoch, &moved).await.map_err(PipelineError::from)?;
+        TargetError::fenced_unless(ours).map_err(PipelineError::from)?;
         let plan = &self.plans[task.number];
         self.client.batch_execute("COMMIT").await.map_err(|source| refused(plan, source))?;
         Ok(piped)

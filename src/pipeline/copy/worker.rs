@@ -279,13 +279,11 @@ impl<S: Sinks> Worker<S> {
             let ranges = crate::chunk::plan(parts.get(&name).map_or(&[][..], Vec::as_slice));
             let target = copying.tables[number].copying[0].clone();
             tracing::info!(table = %target, "its files in the source are others than they were: its rows are read again");
-            let ours = if copying.tables[number].loads {
-                load::begin_anew(&copying, sink.client(), &target, &ranges).await?
+            if copying.tables[number].loads {
+                load::begin_anew(&copying, sink.client(), &target, &ranges).await?;
             } else {
-                copy_range::plan(sink.client(), &copying.connector.name, copying.epoch, &target, &ranges).await?
-            };
-            if !ours {
-                return Err(TargetError::Fenced.into());
+                let name = &copying.connector.name;
+                TargetError::fenced_unless(copy_range::plan(sink.client(), name, copying.epoch, &target, &ranges).await?)?;
             }
             Ok::<_, PipelineError>(Some(ranges))
         };
@@ -335,9 +333,8 @@ impl<S: Sinks> Worker<S> {
                 }
             }
             for target in &copying.tables[number].copying {
-                if !copy_range::complete(client, &copying.connector.name, copying.epoch, target, window).await? {
-                    return Err(TargetError::Fenced.into());
-                }
+                let ours = copy_range::complete(client, &copying.connector.name, copying.epoch, target, window).await?;
+                TargetError::fenced_unless(ours)?;
                 if !copying.tables[number].loads {
                     client.batch_execute(&format!("ANALYZE {}", quote::table(target))).await.ok();
                 }

@@ -47,10 +47,8 @@ pub async fn arrive(
     let (topic, partition) = (&*share.partition.topic, share.partition.partition);
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
         [&connector, &topic, &marker.name(), &partition, &offset, &share.epoch];
-    match session.client().execute(sql, &params).await.map_err(failed)? {
-        1 => Ok(()),
-        _ => Err(TargetError::Fenced.into()),
-    }
+    let passed = session.client().execute(sql, &params).await.map_err(failed)?;
+    Ok(TargetError::fenced_unless(passed == 1)?)
 }
 
 /// Empties the table and moves all checkpoints, if every partition stands there.

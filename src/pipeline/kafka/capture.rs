@@ -21,8 +21,9 @@ use crate::log::kafka::{Admin, Contents, Control, ControlTail, Producer, TopicSp
 use crate::mapping::TablePlan;
 use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
+use crate::pipeline::lives::{End, Lives, stopped};
 use crate::pipeline::prepare::{self, FirstCopy, Prepared, prepare};
-use crate::pipeline::run::{End, Lives, RunOptions, stands_by, stopped};
+use crate::pipeline::run::{RunOptions, stands_by};
 use crate::pipeline::turn::Turns;
 use crate::pipeline::{PipelineError, Tasks, session, structure};
 use crate::preflight::Compiled;

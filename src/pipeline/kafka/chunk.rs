@@ -259,10 +259,8 @@ impl Sink for TopicSink {
     async fn settle(&mut self) -> Result<(), PipelineError> {
         self.acknowledged().await?;
         let Some(moved) = self.moved.take() else { return Ok(()) };
-        match copy_range::advance(&self.client, &self.connector, self.epoch, &moved).await? {
-            true => Ok(()),
-            false => Err(TargetError::Fenced.into()),
-        }
+        let ours = copy_range::advance(&self.client, &self.connector, self.epoch, &moved).await?;
+        Ok(TargetError::fenced_unless(ours)?)
     }
 
     async fn give_back(&mut self) -> Result<(), PipelineError> {

@@ -15,7 +15,7 @@ use crate::log::LogError;
 use crate::log::kafka::{Consumer, ControlTail, Tail};
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{Busy, Side};
-use crate::pipeline::run::{End, Lives, given_up, stopped};
+use crate::pipeline::lives::{End, Lives, given_up, stopped};
 use crate::pipeline::{PipelineError, Tasks, after_load, session, structure};
 use crate::store::{self, checkpoint, table_state};
 use crate::target::{Session, origin};

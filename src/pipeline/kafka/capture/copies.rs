@@ -133,12 +133,10 @@ async fn begin(
     let parts = catalog::parts(source, std::slice::from_ref(&spec.shape.name)).await?;
     let ranges = crate::chunk::plan(parts.get(&spec.shape.name).map_or(&[][..], Vec::as_slice));
     let (first, others) = table.targets.split_first().expect("a table without targets is not copied");
-    let mut ours = true;
     for other in others {
-        ours = ours && copy_range::plan(target, &life.connector.name, epoch, other, &[]).await?;
+        TargetError::fenced_unless(copy_range::plan(target, &life.connector.name, epoch, other, &[]).await?)?;
     }
-    ours = ours && copy_range::plan(target, &life.connector.name, epoch, first, &ranges).await?;
-    if ours { Ok(()) } else { Err(TargetError::Fenced.into()) }
+    Ok(TargetError::fenced_unless(copy_range::plan(target, &life.connector.name, epoch, first, &ranges).await?)?)
 }
 
 impl Copies {

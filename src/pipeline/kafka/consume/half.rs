@@ -241,10 +241,8 @@ impl Half {
             &work.capture_epoch,
             &committed_at,
         ];
-        match self.session.control(checkpoint::MOVE_PARTITION, &params).await? {
-            1 => Ok(()),
-            _ => Err(TargetError::Fenced.into()),
-        }
+        let moved = self.session.control(checkpoint::MOVE_PARTITION, &params).await?;
+        Ok(TargetError::fenced_unless(moved == 1)?)
     }
 
     async fn settled(&mut self, at: usize, work: &Work, received: Instant) -> Result<(), PipelineError> {
