@@ -26,6 +26,8 @@ pub struct Reread {
     /// The plan's number.
     pub plan: usize,
     pub key: SourceKey,
+    /// Why the target did not take what there was of it.
+    pub refused: Option<String>,
 }
 
 /// Applies batches by the plans.
@@ -145,7 +147,7 @@ impl Applier {
             for (missing, rows) in &sets.updates {
                 let lacking = write.rows(&Statement::Update(missing.clone()), rows).await?;
                 let lacking = if broken!(MissIgnored) { Vec::new() } else { lacking };
-                rereads.extend(lacking.into_iter().map(|key| Reread { plan: *number, key }));
+                rereads.extend(lacking.into_iter().map(|key| Reread { plan: *number, key, refused: None }));
             }
             let renewed = if rewrite { Statement::Insert } else { Statement::Upsert };
             write.rows(&renewed, &sets.upserts).await?;

@@ -66,7 +66,8 @@ pub(super) async fn one_by_one(
                 if evicts && item.change.op == Op::Read {
                     evict(session, &plans[item.plan], item).await?;
                 }
-                rereads.extend(keys.into_iter().map(|key| Reread { plan: item.plan, key }));
+                let refused = Some(halt.because);
+                rereads.extend(keys.into_iter().map(|key| Reread { plan: item.plan, key, refused: refused.clone() }));
             }
             None => halts.push(halt),
         }
@@ -104,7 +105,7 @@ async fn run(
             Ok(binding) => match one(session, item, plan, (binding, &[rereads, &run.rereads])).await {
                 Ok(_) if broken!(MissIgnored) => continue,
                 Ok(missing) => {
-                    run.rereads.extend(missing.into_iter().map(|key| Reread { plan: item.plan, key }));
+                    run.rereads.extend(missing.into_iter().map(|key| Reread { plan: item.plan, key, refused: None }));
                     continue;
                 }
                 Err(error) if error.fate() == Fate::Retry => return Err(error),

@@ -33,7 +33,7 @@ pub use inheritance::heirs;
 pub use inventory::{Inventory, Sequence, inventory};
 pub use kind_of_type::given_types;
 pub use lock::{LockHolder, backend_pid, lock_holders};
-pub use partition::{Leaf, leaves, parts};
+pub use partition::{Leaf, leaves, parts, roots};
 pub use relation::{LeftOut, Relation, relations};
 pub use rule::{Refused, inputs, rule_facts};
 pub use scratch::{Answers, Declared, Scratch, expression_facts, run_in, verdict_on};

@@ -60,6 +60,35 @@ pub async fn leaves(client: &impl GenericClient, names: &[TableName]) -> Result<
     Ok(found)
 }
 
+const ROOTS: &str = "
+    SELECT n.nspname::text, c.relname::text, rn.nspname::text, root.relname::text
+      FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
+      JOIN pg_namespace n ON n.nspname = wanted.schema
+      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relispartition
+     CROSS JOIN LATERAL pg_partition_ancestors(c.oid) AS above(relid)
+      JOIN pg_class root ON root.oid = above.relid AND root.oid <> c.oid
+      JOIN pg_namespace rn ON rn.oid = root.relnamespace
+     ORDER BY 3, 4";
+
+/// The partitioned tables that those of `names` are partitions of, at any depth.
+///
+/// # Errors
+/// The query failed.
+pub async fn roots(
+    client: &impl GenericClient,
+    names: &[TableName],
+) -> Result<BTreeMap<TableName, Vec<TableName>>, CatalogError> {
+    let (schemas, tables) = split(names);
+    let mut found: BTreeMap<TableName, Vec<TableName>> = BTreeMap::new();
+    for row in client.query(ROOTS, &[&schemas, &tables]).await? {
+        let name = |column| {
+            Ok::<_, CatalogError>(TableName::new(row.try_get::<_, String>(column)?, row.try_get::<_, String>(column + 1)?))
+        };
+        found.entry(name(0)?).or_default().push(name(2)?);
+    }
+    Ok(found)
+}
+
 const PARTS: &str = "
     WITH locked AS MATERIALIZED (
          SELECT relation FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL)

@@ -2,6 +2,7 @@
 
 use super::Exit;
 use crate::config::Connector;
+use crate::log::kafka::unknown_settings;
 use std::{path::Path, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -33,12 +34,18 @@ where
     }
 }
 
-/// Reads the connector file anew at each SIGHUP. A file with mistakes changes nothing.
+/// Reads the connector file anew at each SIGHUP. A file with mistakes changes nothing, nor do settings that no Kafka client takes.
 pub(super) async fn reloads(file: &Path, reload: impl AsyncFn(Arc<Connector>)) -> anyhow::Result<Exit> {
     let mut hangup = signal(SignalKind::hangup())?;
     while hangup.recv().await.is_some() {
         match Connector::load(file) {
-            Ok(connector) => reload(Arc::new(connector)).await,
+            Ok(connector) => match connector.kafka().map(unknown_settings).unwrap_or_default() {
+                wrong if wrong.is_empty() => reload(Arc::new(connector)).await,
+                wrong => {
+                    let wrong: Vec<String> = wrong.iter().map(|(key, why)| format!("`{key}`: {why}")).collect();
+                    tracing::error!("SIGHUP: the connector file stays as it was\n[log.kafka]: {}", wrong.join("; "));
+                }
+            },
             Err(mistakes) => tracing::error!("SIGHUP: the connector file stays as it was\n{mistakes}"),
         }
     }

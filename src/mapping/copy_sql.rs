@@ -41,6 +41,36 @@ impl TablePlan {
         self.upsert(&format!("(SELECT * FROM {staging})"))
     }
 
+    /// Brings a staging table's rows one by one, round after round for as long as one makes room for another, or is its parent. What the target
+    /// still refuses for the sake of other rows stays in the staging table.
+    pub fn sift_from(&self, staging: &str) -> String {
+        let one = self.upsert(&format!("(SELECT * FROM {staging} WHERE ctid = tablelift_row.place)"));
+        let body = format!(
+            "#variable_conflict use_column
+             DECLARE tablelift_row record; tablelift_moved boolean;
+             BEGIN
+               LOOP
+                 tablelift_moved := false;
+                 FOR tablelift_row IN SELECT ctid AS place FROM {staging} LOOP
+                   BEGIN
+                     {one};
+                     DELETE FROM {staging} WHERE ctid = tablelift_row.place;
+                     tablelift_moved := true;
+                   EXCEPTION WHEN foreign_key_violation OR unique_violation OR exclusion_violation THEN
+                   END;
+                 END LOOP;
+                 EXIT WHEN NOT tablelift_moved;
+               END LOOP;
+             END"
+        );
+        format!("DO LANGUAGE plpgsql {}", quote::literal(&body))
+    }
+
+    /// The source keys of a staging table's rows.
+    pub fn staged_keys(&self, staging: &str) -> String {
+        format!("SELECT {} FROM {staging} AS src", self.source_key())
+    }
+
     /// The source's rows as COPY sends them: what the target's columns take as it is, or all that the plan uses, for a staging table.
     pub fn copy_out(&self, from: &str, condition: &str, form: CopyForm) -> String {
         let names: Vec<String> = match form {

@@ -60,8 +60,7 @@ impl Recheck {
         let (rules, _) = preflight::expand(&self.connector, &relations);
         let spared = self.copies_under_way(&target, halted).await?;
         let due = |rule: &Rule| halted.contains_key(&rule.target) && !(spared && self.copying.contains(&rule.target));
-        let rules: Vec<Rule> = rules.into_iter().filter(due).collect();
-        let mut compiled = preflight::compile_all(&self.source, &mut target, &rules).await?;
+        let mut compiled = preflight::compile(&self.source, &mut target, &rules, due).await?;
         structure::hold(&self.source, &target, &self.connector, &mut compiled).await?;
         let mut session = Session::new(target);
         for one in compiled {

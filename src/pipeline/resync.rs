@@ -4,7 +4,7 @@ use super::{PipelineError, Tasks, session};
 use crate::catalog;
 use crate::change::TableName;
 use crate::config::Connector;
-use crate::mapping::{Kind, TablePlan};
+use crate::mapping::{Kind, Rule, TablePlan};
 use crate::pg::quote;
 use crate::preflight;
 use crate::store::{self, copy_range, reread, table_state};
@@ -59,15 +59,15 @@ pub async fn resync(connector: &Connector, table: &TableName, wish: &Wish) -> Re
     let relations = catalog::relations(&source).await.map_err(PipelineError::from)?;
     let (rules, _) = preflight::expand(connector, &relations);
     let named = |name: &TableName| name == table;
-    let mine: Vec<_> = rules.iter().filter(|rule| named(&rule.source) || named(&rule.target)).cloned().collect();
-    if mine.is_empty() {
+    let mine = |rule: &Rule| named(&rule.source) || named(&rule.target);
+    if !rules.iter().any(mine) {
         let known: Vec<String> = rules.iter().map(|rule| format!("`{}`", rule.source)).collect();
         return Err(wrong(
             format!("no entry of the connector file is about `{table}`"),
             format!("there are {}", known.join(", ")),
         ));
     }
-    let compiled = preflight::compile_all(&source, &mut target, &mine).await.map_err(PipelineError::from)?;
+    let compiled = preflight::compile(&source, &mut target, &rules, mine).await.map_err(PipelineError::from)?;
     let mut asked = Vec::new();
     for one in compiled {
         let plan = one.plan.map_err(PipelineError::Findings)?;

@@ -5,7 +5,7 @@ use super::{PipelineError, Tasks, session};
 use crate::change::TableName;
 use crate::config::Connector;
 use crate::finding::Finding;
-use crate::mapping::{Output, TablePlan};
+use crate::mapping::{Ignore, Output, Rule, TablePlan};
 use crate::pg::quote;
 use crate::preflight::Compiled;
 use crate::store::table_state::{self, TableState};
@@ -72,6 +72,7 @@ pub async fn hold(
         let because = recorded.as_ref().map_or_else(Vec::new, |recorded| {
             let mut because = differences(recorded, Some(from), Some(into));
             because.extend(late_columns(recorded, plan, from, into));
+            because.extend(lost_columns(recorded, plan, &one.rule, from, into));
             because
         });
         if !because.is_empty() {
@@ -109,14 +110,17 @@ pub async fn note_lapses(source: &Client, target: &Client, connector: &Connector
 fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Structure>) -> Structure {
     let named = |found: &Found, names: Vec<&String>, known: Option<&BTreeMap<String, Column>>| {
         let now = names.into_iter().filter_map(|name| Some((name.clone(), *found.columns.get(name)?)));
-        now.chain(known.into_iter().flatten().map(|(name, column)| (name.clone(), *column))).collect()
+        now.chain(known.into_iter().flatten().map(|(name, column)| (name.clone(), *column))).collect::<BTreeMap<_, _>>()
     };
     Structure {
         source: from.oid,
         target: into.oid,
         files: recorded.map_or(from.files, |recorded| recorded.files),
         lapsed: false,
-        inputs: named(from, plan.inputs.iter().map(|input| &input.name).collect(), recorded.map(|was| &was.inputs)),
+        inputs: named(from, plan.inputs.iter().map(|input| &input.name).collect(), recorded.map(|was| &was.inputs))
+            .into_iter()
+            .filter(|(name, _)| from.columns.contains_key(name))
+            .collect(),
         outputs: named(into, plan.outputs.iter().map(|output| &output.column).collect(), recorded.map(|was| &was.outputs)),
     }
 }
@@ -134,6 +138,24 @@ fn late_columns(recorded: &Structure, plan: &TablePlan, from: &Found, into: &Fou
         format!(
             "column `{}` of the target was not filled when the table was copied: earlier rows may lack its values",
             output.column
+        )
+    })
+    .collect()
+}
+
+/// Target columns that the mapping fills no more, since the columns of their names are gone from the source, while the target keeps them.
+fn lost_columns(recorded: &Structure, plan: &TablePlan, rule: &Rule, from: &Found, into: &Found) -> Vec<String> {
+    let gone = |name: &&String| recorded.inputs.contains_key(*name) && !from.columns.contains_key(*name);
+    let filled = |name: &str| plan.outputs.iter().any(|output| output.column == name);
+    let meant = |name: &String| matches!(&rule.ignore, Ignore::Columns(columns) if columns.contains(name));
+    let lost =
+        recorded.outputs.keys().filter(gone).filter(|name| into.columns.contains_key(*name) && !filled(name) && !meant(name));
+    lost.map(|name| {
+        format!(
+            "column `{name}` is gone from the source, and rows that come now lack its value: drop it in the target too (ALTER TABLE {} \
+             DROP COLUMN {}), or give it an expression in the entry",
+            quote::table(&plan.target),
+            quote::ident(name)
         )
     })
     .collect()
@@ -159,7 +181,9 @@ pub async fn changed(
     let mut changed = BTreeMap::new();
     for state in &states {
         let Some(recorded) = state.structure.as_deref().and_then(parse) else { continue };
-        let because = differences(&recorded, at_source.get(&state.source), at_target.get(&state.target));
+        let found = at_source.get(&state.source);
+        let mut because = differences(&recorded, found, at_target.get(&state.target));
+        because.extend(gone(&recorded, found).map(|name| format!("column `{name}` is gone from the source")));
         if !because.is_empty() {
             changed.insert(state.target.clone(), (state.source.clone(), finding(connector, &state.target, &because)));
         }
@@ -203,6 +227,11 @@ fn finding(connector: &Connector, table: &TableName, because: &[String]) -> Find
         quote::literal(&table.schema),
         quote::literal(&table.name),
     ))
+}
+
+/// Source columns that the mapping used. Whether it goes without them is for a new life to say.
+fn gone<'a>(recorded: &'a Structure, source: Option<&'a Found>) -> impl Iterator<Item = &'a String> {
+    source.into_iter().flat_map(|found| recorded.inputs.keys().filter(|name| !found.columns.contains_key(*name)))
 }
 
 /// A table that is not there is somebody else's finding.

@@ -32,7 +32,7 @@ mod transaction;
 pub use broker::{Broker, partitions};
 pub use missing::design_missing;
 pub use plan::{Object, Plan, PlannedStatement, PlannedTable, plan};
-pub use rules::{Compiled, compile_all, expand};
+pub use rules::{Compiled, OVERLAP, compile, expand, overlaps};
 pub use survey::{Survey, survey};
 
 use crate::config::Connector;

@@ -7,6 +7,7 @@ use crate::config::Connector;
 use crate::ddl::Design;
 use crate::finding::Finding;
 use crate::mapping::{self, Rule, SourceShape, TablePlan, TargetShape};
+use crate::pg::quote;
 use crate::store::after_load;
 use std::collections::{BTreeMap, HashSet};
 use tokio_postgres::Client;
@@ -59,11 +60,19 @@ pub fn expand(connector: &Connector, relations: &[Relation]) -> (Vec<Rule>, Vec<
     (rules, findings)
 }
 
-/// Compiles all rules.
+/// Compiles those of the connector's rules that are `wanted`.
 ///
 /// # Errors
 /// We could not ask one of the databases.
-pub async fn compile_all(source: &Client, target: &mut Client, rules: &[Rule]) -> Result<Vec<Compiled>, CatalogError> {
+pub async fn compile(
+    source: &Client,
+    target: &mut Client,
+    rules: &[Rule],
+    wanted: impl Fn(&Rule) -> bool,
+) -> Result<Vec<Compiled>, CatalogError> {
+    let all: Vec<TableName> = rules.iter().map(|rule| rule.target.clone()).collect();
+    let overlaps = overlaps(&*target, &all).await?;
+    let rules: Vec<&Rule> = rules.iter().filter(|rule| wanted(rule)).collect();
     let names: Vec<TableName> = rules.iter().map(|rule| rule.source.clone()).collect();
     let sources = catalog::source_shapes(source, &names).await?;
     let names: Vec<TableName> = rules.iter().map(|rule| rule.target.clone()).collect();
@@ -73,12 +82,36 @@ pub async fn compile_all(source: &Client, target: &mut Client, rules: &[Rule]) -
     for rule in rules {
         let (source, to) = (sources.get(&rule.source).cloned(), targets.get(&rule.target).cloned());
         let plan = match (&source, &to) {
+            _ if overlaps.contains_key(&rule.target) => Err(vec![overlaps[&rule.target].clone()]),
             (Some(source), Some(to)) => compile_one(target, rule, source, to).await?,
             _ => Err(missing(rule, source.is_none(), to.is_none())),
         };
         compiled.push(Compiled { rule: rule.clone(), source, target: to, design: None, plan });
     }
     Ok(compiled)
+}
+
+/// A target that is a partition of another entry's.
+pub const OVERLAP: &str = "table.target_overlap";
+
+/// Targets that lie in another one: their rows would be the other's, whose copies and deletes would take them away.
+///
+/// # Errors
+/// We could not ask the target.
+pub async fn overlaps(target: &Client, targets: &[TableName]) -> Result<BTreeMap<TableName, Finding>, CatalogError> {
+    let mut found = BTreeMap::new();
+    for (part, roots) in catalog::roots(target, targets).await? {
+        let Some(root) = roots.iter().find(|root| targets.contains(root)) else { continue };
+        let hint = format!(
+            "ALTER TABLE {} DETACH PARTITION {}; where both are to be filled, else remove one of the two entries",
+            quote::table(root),
+            quote::table(&part)
+        );
+        let what = format!("in the target it is a partition of `{root}`, which another entry fills");
+        let finding = Finding::error(OVERLAP, part.to_string(), what).hint(hint);
+        found.insert(part, finding);
+    }
+    Ok(found)
 }
 
 async fn compile_one(

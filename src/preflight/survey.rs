@@ -1,7 +1,7 @@
 //! Everything that the checks read, looked at once.
 
 use super::broker::{self, Broker};
-use super::rules::{Compiled, compile_all, expand};
+use super::rules::{self, Compiled, expand};
 use super::{missing, pooler, session, statement};
 use crate::catalog::{
     Access, Blocker, CatalogError, Inventory, Leaf, Relation, Server, SqlError, Standing, access, blockers, heirs, inventory,
@@ -298,7 +298,7 @@ async fn triggers_off(connector: &Connector, client: &mut Client) -> Result<Resu
 }
 
 async fn compile(survey: &mut Survey<'_>, source: &Client, target: &mut Client) -> Result<(), Blind> {
-    let mut compiled = compile_all(source, target, &survey.rules).await?;
+    let mut compiled = rules::compile(source, target, &survey.rules, |_| true).await?;
     for one in &compiled {
         survey.seen.extend(statement::refused(target, one).await?);
     }

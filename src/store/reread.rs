@@ -37,7 +37,7 @@ pub async fn add(client: &Client, connector: &str, target: &TableName, keys: &[&
 /// See [`StoreError`].
 pub async fn oldest(client: &Client, connector: &str, not: &[i64], limit: i64) -> Result<Vec<Reread>, StoreError> {
     let sql = "SELECT target_schema, target_name, key, id FROM tablelift.reread WHERE connector = $1 AND id <> ALL ($2)
-               AND asked_at + least(tries, 150) * interval '200 ms' <= pg_catalog.clock_timestamp() ORDER BY id LIMIT $3";
+               AND asked_at + pg_catalog.power(least(tries, 78), 2) * interval '5 ms' <= pg_catalog.clock_timestamp() ORDER BY id LIMIT $3";
     let rows = client.query(sql, &[&connector, &not, &limit]).await.map_err(doing("look for re-reads"))?;
     let reread = |row: &tokio_postgres::Row| Reread {
         target: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),

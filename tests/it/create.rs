@@ -415,7 +415,7 @@ async fn the_key_may_come_behind_the_load() {
     creates(&w, "[[table]]\nsource = 'public.t'");
     let connector = Connector::load(&w.config_file()).unwrap();
     let (source, mut target) = (w.source.session().await, w.target.session().await);
-    let mut compiled = preflight::compile_all(&source, &mut target, &connector.tables).await.unwrap();
+    let mut compiled = preflight::compile(&source, &mut target, &connector.tables, |_| true).await.unwrap();
     preflight::design_missing(&connector, &source, &mut target, &mut compiled, &std::collections::BTreeSet::new()).await.unwrap();
     let (design, plan) = (compiled[0].design.clone().unwrap(), compiled[0].plan.clone().unwrap());
     store::schema::ensure(&target).await.unwrap();
@@ -455,7 +455,7 @@ async fn the_key_may_come_behind_the_load() {
     assert_eq!(target_keys(&w).await, "");
     // the plan is the same without the key and the unique index as with them
     assert!(plan.secondary_uniques);
-    let again = preflight::compile_all(&source, &mut target, &connector.tables).await.unwrap();
+    let again = preflight::compile(&source, &mut target, &connector.tables, |_| true).await.unwrap();
     assert_eq!(again[0].plan.as_ref().unwrap(), &plan);
     let (board, loaded) = (pipeline::Board::default(), [plan.target.clone()]);
     let finish = async || pipeline::finish(&connector, &board, &loaded, 2, pipeline::Traffic::Still).await.unwrap();

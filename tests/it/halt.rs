@@ -1,6 +1,7 @@
 //! A table that halts holds its place and loses nothing; the others go on.
 
 use crate::both_logs;
+use crate::chunks::{arrived, slowly, under_way};
 use crate::support::{Daemon, Load, Log, PATIENCE, World, eventually};
 use std::time::{Duration, Instant};
 
@@ -195,6 +196,56 @@ both_logs!(a_target_table_made_anew, |w| {
     w.source.batch("insert into t values (2); insert into u values (2, 'b')").await;
     stays_halted(&w, &d, "public.t", "the target table was made anew").await;
     stays_halted(&w, &d, "public.u", "column `v` of the target is another one").await;
+});
+
+// A column is dropped while its table is copied: half of the rows have its values.
+both_logs!(a_column_goes_during_the_copy, |w| {
+    w.both("create table t (id int primary key, c int default 3, v text); create table other (id int primary key)").await;
+    w.source.batch("insert into t select g, 5, repeat(md5(g::text), 12) from generate_series(1, 20000) g").await;
+    let tables = "[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.other'";
+    slowly(&w, 2000, tables);
+    for text in ["halt", "again", "fit", "exist"] {
+        w.expect_log(text);
+    }
+    let d = Daemon::run(&w);
+    under_way(&w, "t").await;
+    w.source.batch("alter table t drop column c").await;
+    w.source.batch("insert into other values (1)").await;
+    stays_halted(&w, &d, "public.t", "`c` is gone from the source").await;
+    arrives(&w, "other").await;
+    w.target.batch("alter table t drop column c").await;
+    slowly(&w, 100_000, tables);
+    d.hup();
+    eventually("it goes on", PATIENCE, async || w.table("public.t").await["state"] != "halted").await;
+    arrived(&w, &["t", "other"]).await;
+});
+
+// A table that was a partition comes under the pattern by itself, while its rows in the target are still another table's.
+both_logs!(targets_that_lie_in_one_another, |w| {
+    w.both(
+        "create table p (id int primary key, v text) partition by range (id);
+         create table p1 partition of p for values from (0) to (100); create table p2 partition of p for values from (100) to (200)",
+    )
+    .await;
+    w.source.batch("insert into p select g, md5(g::text) from generate_series(1, 199) g").await;
+    w.connector("[[table]]\nsource = 'public.*'");
+    w.expect_log("left out");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("alter table p detach partition p1").await;
+    d.kill9();
+    let d = Daemon::run(&w);
+    w.source.batch("update p set v = 'y' where id = 150; insert into p1 values (0, 'new')").await;
+    w.settle().await;
+    assert_eq!(w.target.text("select v from p where id = 150").await, "y");
+    assert!(d.log().contains("it is a partition of `public.p`"), "{}", d.log());
+    assert!(w.cli("check", &[]).await.assert_code(1).all().contains("DETACH PARTITION \"public\".\"p1\""));
+    assert_eq!(w.target.text("select count(*) from p").await, "199", "the partition's rows are left to the person");
+    // the one half of the cure, then the other
+    w.target.batch("alter table p detach partition p1; truncate p1").await;
+    d.hup();
+    arrives(&w, "p1").await;
+    arrives(&w, "p").await;
 });
 
 both_logs!(a_publication_that_somebody_alters, |w| {

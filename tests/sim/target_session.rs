@@ -483,7 +483,7 @@ impl TargetSession {
             let (not, limit) = (int8s_param(params, 1), int8_param(params, 2));
             return self.within(|target, tx, _| {
                 let due = |reread: &Reread| {
-                    reread.asked + Duration::from_millis(200) * reread.tries.min(150) <= Instant::now()
+                    reread.asked + Duration::from_millis(5) * reread.tries.min(78).pow(2) <= Instant::now()
                         && !not.contains(&reread.id)
                 };
                 let mut rows: Vec<(i64, Vec<Value>)> = Vec::new();

@@ -57,6 +57,11 @@ const PRODUCER_MESSAGES: usize = 5_000;
 /// What librdkafka fetches ahead in one request, in bytes, compressed. Unpacked it is about five times that, and as much again beside the messages.
 const PREFETCH: usize = 1 << 20;
 
+/// The setting by which a person takes another one.
+const LARGEST: &str = "message.max.bytes";
+/// librdkafka's own `fetch.max.bytes`.
+const FETCH: usize = 50 << 20;
+
 const ALL: &[(&str, &str)] = &[
     ("client.id", "tablelift"),
     ("socket.keepalive.enable", "true"),
@@ -117,17 +122,20 @@ pub(super) fn client(kafka: &Kafka, role: Role<'_>) -> ClientConfig {
         }
     };
     set(&mut config, ALL);
-    config.set("bootstrap.servers", &kafka.brokers).set("message.max.bytes", LARGEST_MESSAGE.to_string());
+    config.set("bootstrap.servers", &kafka.brokers).set(LARGEST, LARGEST_MESSAGE.to_string());
     match role {
         Role::Admin => {}
         Role::Producer => {
             set(&mut config, PRODUCER);
-            config.set("queue.buffering.max.kbytes", (LARGEST_MESSAGE >> 10).to_string());
+            // what does not fit even into an empty queue would wait for ever
+            config.set("queue.buffering.max.kbytes", ((largest(kafka) >> 10) + 1024).to_string());
             config.set("queue.buffering.max.messages", PRODUCER_MESSAGES.to_string());
         }
         Role::Reader { group } => {
             set(&mut config, READING);
             config.set("group.id", group).set("enable.partition.eof", "true");
+            // librdkafka wants no less
+            config.set("fetch.max.bytes", largest(kafka).max(FETCH).to_string());
         }
         Role::Member { group, partitions } => {
             // each partition has a queue of its own, and fetches when that holds less than its share
@@ -137,16 +145,23 @@ pub(super) fn client(kafka: &Kafka, role: Role<'_>) -> ClientConfig {
             config.set("group.id", group).set("queued.max.messages.kbytes", (share >> 10).to_string());
             config.set("fetch.message.max.bytes", share.to_string()).set("fetch.max.bytes", PREFETCH.to_string());
             // librdkafka would raise `fetch.max.bytes` to it; a larger message comes all the same
-            config.remove("message.max.bytes");
+            config.remove(LARGEST);
         }
     }
-    for (key, value) in kafka.settings.iter().filter(|(key, _)| refusal(key).is_none()) {
+    let produced = |key: &str| key != LARGEST || !matches!(role, Role::Member { .. });
+    for (key, value) in kafka.settings.iter().filter(|(key, _)| refusal(key).is_none() && produced(key)) {
         for (ours, _) in ALIASES.iter().filter(|(_, alias)| alias == key) {
             config.remove(ours);
         }
         config.set(key, value);
     }
     config
+}
+
+/// The largest message that is sent, in bytes.
+fn largest(kafka: &Kafka) -> usize {
+    let set = kafka.settings.iter().find(|(key, _)| key == LARGEST).and_then(|(_, value)| value.parse().ok());
+    set.unwrap_or(LARGEST_MESSAGE)
 }
 
 fn refusal(key: &str) -> Option<&'static str> {
@@ -223,6 +238,18 @@ mod tests {
         assert_eq!(client(&kafka, Role::Reader { group: "g" }).get("auto.offset.reset"), Some("error"));
         let refused: Vec<String> = refused_settings(&kafka).into_iter().map(|(key, _)| key).collect();
         assert_eq!(refused, ["acks", "auto.offset.reset"]);
+    }
+
+    #[test]
+    fn a_larger_message_fits_everywhere() {
+        for bytes in ["17000000", "40000000", "500000000"] {
+            let kafka = kafka(&[("message.max.bytes", bytes)]);
+            assert_eq!(unknown_settings(&kafka), []);
+            let producer = client(&kafka, Role::Producer);
+            let queue: usize = producer.get("queue.buffering.max.kbytes").unwrap().parse().unwrap();
+            assert!(queue << 10 > bytes.parse::<usize>().unwrap(), "{bytes} bytes, and a queue of {queue} kB");
+            assert!(client(&kafka, Role::Reader { group: "g" }).create::<BaseConsumer>().is_ok(), "{bytes}");
+        }
     }
 
     #[test]

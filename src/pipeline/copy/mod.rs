@@ -7,6 +7,7 @@ mod load;
 mod pipe;
 mod reread;
 mod sessions;
+mod sift;
 mod source;
 mod sweep;
 mod target;
@@ -58,13 +59,14 @@ pub(super) trait Sink: Send {
         turn: &ChunkTurn,
     ) -> impl Future<Output = Result<Piped, ChunkError>> + Send;
 
-    /// Brings rows that are to be read again, in their turn, or their absence; and ends the requests.
+    /// Brings rows that are to be read again, in their turn, or their absence; and ends the requests, but those that it gives back: other
+    /// rows are in their way.
     fn reread(
         &mut self,
         rereads: &Rereads<'_>,
         source: &ChunkSource,
         until: EndLsn,
-    ) -> impl Future<Output = Result<(), ChunkError>> + Send;
+    ) -> impl Future<Output = Result<Vec<i64>, ChunkError>> + Send;
 
     /// Makes durable what was brought, and records it, if that is still to be done.
     fn settle(&mut self) -> impl Future<Output = Result<(), PipelineError>> + Send;

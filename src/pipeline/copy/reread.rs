@@ -2,7 +2,7 @@
 
 use super::sessions::{HALT_PAUSE, LONGEST_PAUSE, MOMENT, REFUSED_LIMIT, REFUSED_PAUSE, Sessions, tell};
 use super::worker::{Copying, halt};
-use super::{ChunkError, Sink, Sinks};
+use super::{ChunkError, Sink, Sinks, sift};
 use crate::change::TableName;
 use crate::fate::Fate;
 use crate::pipeline::PipelineError;
@@ -24,12 +24,23 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// A commit mostly is visible sooner.
 const VISIBLE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A stream that is later than this may still bring what rows wait for.
+const LATE: Duration = Duration::from_secs(5);
+
 /// Rows of one table that are to be read again.
 pub struct Rereads<'a> {
     pub number: usize,
     pub target: &'a TableName,
     pub keys: Vec<&'a Vec<String>>,
     pub ids: Vec<i64>,
+}
+
+impl Rereads<'_> {
+    /// The requests for some of the keys.
+    pub fn ids_of(&self, keys: &[Vec<String>]) -> Vec<i64> {
+        let keys: BTreeSet<&Vec<String>> = keys.iter().collect();
+        self.keys.iter().zip(&self.ids).filter(|(key, _)| keys.contains(*key)).map(|(_, id)| *id).collect()
+    }
 }
 
 /// Reads them, for as long as a life lasts.
@@ -42,12 +53,14 @@ pub struct Rereader<S: Sinks> {
     unseen: Option<Instant>,
     /// Brought, and still open: the log carries the answer.
     answered: BTreeSet<i64>,
+    /// When the last rows came, of any table.
+    came: Instant,
 }
 
 impl<S: Sinks> Rereader<S> {
     pub fn new(copying: Arc<Copying>, sinks: Arc<S>) -> Self {
         let sessions = Sessions::new(Arc::clone(&copying), sinks);
-        Self { copying, sessions, refused: BTreeMap::new(), unseen: None, answered: BTreeSet::new() }
+        Self { copying, sessions, refused: BTreeMap::new(), unseen: None, answered: BTreeSet::new(), came: Instant::now() }
     }
 
     pub async fn run(mut self) {
@@ -129,9 +142,12 @@ impl<S: Sinks> Rereader<S> {
         let keys = rereads.iter().map(|reread| &reread.key).collect();
         let rereads = Rereads { number, target, keys, ids: rereads.iter().map(|reread| reread.id).collect() };
         let refused = match self.read(&rereads).await {
-            Ok(()) => {
-                self.answered.extend(&rereads.ids);
+            Ok(left) => {
+                self.answered.extend(rereads.ids.iter().filter(|id| !left.contains(id)));
                 self.unseen = None;
+                // what came may have made room for the rest
+                self.refused.remove(target);
+                self.came = Instant::now();
                 return Ok(false);
             }
             Err(ChunkError::Failed(error)) if error.fate() == Fate::Retry => return Err(error),
@@ -159,10 +175,9 @@ impl<S: Sinks> Rereader<S> {
     async fn refuse(&mut self, target: &TableName, error: PipelineError) {
         let now = Instant::now();
         let since = self.refused.get(target).map_or(now, |(since, _)| *since);
-        let passes = matches!(&error, PipelineError::Session(error) if error.is_unique_conflict() || error.is_foreign_key());
         let orphan = matches!(&error, PipelineError::Session(error) if error.is_foreign_key());
-        let patient = orphan && !self.copying.work.is_done();
-        if passes && (since.elapsed() < REFUSED_LIMIT || patient) {
+        let in_time = since.elapsed().min(self.came.elapsed()) < REFUSED_LIMIT;
+        if sift::may_pass(&error) && (in_time || orphan && !self.copying.work.is_done() || self.copying.meter.lag_now() > LATE) {
             self.refused.insert(target.clone(), (since, now + REFUSED_PAUSE));
             let what = "rows that are read again: a row of the stream, or of another table, stands in their way".to_owned();
             self.copying.board.waits(&target.to_string(), Some(what));
@@ -172,7 +187,7 @@ impl<S: Sinks> Rereader<S> {
         halt(&self.copying, target, &error).await;
     }
 
-    async fn read(&mut self, rereads: &Rereads<'_>) -> Result<(), ChunkError> {
+    async fn read(&mut self, rereads: &Rereads<'_>) -> Result<Vec<i64>, ChunkError> {
         let copying = Arc::clone(&self.copying);
         let table = &copying.tables[rereads.number];
         let (source, sink) = self.sessions.both().await?;
@@ -189,10 +204,12 @@ impl<S: Sinks> Rereader<S> {
             }
             until => until?,
         };
-        sink.reread(rereads, source, until).await?;
-        copying.window.rereads(rereads.number, rereads.keys.iter().copied(), until);
+        let left = sink.reread(rereads, source, until).await?;
+        let came = rereads.keys.iter().zip(&rereads.ids).filter(|(_, id)| !left.contains(id));
+        copying.window.rereads(rereads.number, came.map(|(key, _)| *key), until);
         drop::<ChunkTurn>(turn);
         source.end().await?;
-        Ok(sink.settle().await?)
+        sink.settle().await?;
+        Ok(left)
     }
 }

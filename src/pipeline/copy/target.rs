@@ -3,7 +3,7 @@
 use super::pipe::{Piped, pipe};
 use super::source::{ChunkSource, Reading, failed};
 use super::work::Task;
-use super::{ChunkError, Rereads, Sink, Sinks, refused};
+use super::{ChunkError, Rereads, Sink, Sinks, refused, sift};
 use crate::change::EndLsn;
 use crate::config::{Connector, Triggers};
 use crate::mapping::{CopyForm, TablePlan};
@@ -12,6 +12,7 @@ use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{Busy, Side};
 use crate::pipeline::run::DURABLE;
 use crate::pipeline::turn::ChunkTurn;
+use crate::pipeline::window::Window;
 use crate::pipeline::{PipelineError, Tasks, session};
 use crate::store::copy_range;
 use crate::store::reread;
@@ -38,6 +39,7 @@ pub struct ChunkTarget {
     /// Plans that have their staging table here.
     staged: BTreeSet<usize>,
     triggers_fire: bool,
+    window: Window,
     pub busy: Arc<Busy>,
     _tasks: Tasks,
 }
@@ -47,6 +49,7 @@ pub struct Targets {
     pub connector: Arc<Connector>,
     pub epoch: i64,
     pub plans: Arc<Vec<TablePlan>>,
+    pub window: Window,
     pub board: Arc<Board>,
 }
 
@@ -54,7 +57,7 @@ impl Sinks for Targets {
     type Sink = ChunkTarget;
 
     async fn open(&self) -> Result<ChunkTarget, PipelineError> {
-        let Self { connector, epoch, plans, board } = self;
+        let Self { connector, epoch, plans, window, board } = self;
         let tasks = Tasks::default();
         let name = connector.object_name();
         let endpoint = &connector.target.endpoint;
@@ -74,6 +77,7 @@ impl Sinks for Targets {
             plans,
             staged: BTreeSet::new(),
             triggers_fire: connector.target.triggers == Triggers::Fire,
+            window: window.clone(),
             busy,
             _tasks: tasks,
         })
@@ -111,7 +115,7 @@ impl ChunkTarget {
     ) -> Result<Piped, ChunkError> {
         let plan = Arc::clone(&self.plans);
         let plan = &plan[task.number];
-        let form = if task.merge { CopyForm::Staging } else { plan.copy_form() };
+        let form = if task.merge || task.sift { CopyForm::Staging } else { plan.copy_form() };
         let staging = if form == CopyForm::Staging { self.staging(task.number).await? } else { String::new() };
         let refused = |source| refused(plan, source);
         let begin = if turn.is_released() { BEGIN_ASIDE } else { BEGIN };
@@ -128,7 +132,15 @@ impl ChunkTarget {
         };
         let piped = pipe((&source.client, &copy_out), (&self.client, &copy_in), failed, refused, go_on).await?;
         let mut piped = piped.ok_or(ChunkError::TooLong)?;
-        if form == CopyForm::Staging {
+        if task.sift {
+            self.client.batch_execute(sift::AT_ONCE).await.map_err(refused)?;
+            let sifted = sift::bring(&self.client, plan, &staging).await?;
+            if !sifted.left.is_empty() {
+                let left: Vec<&Vec<String>> = sifted.left.iter().collect();
+                reread::add(&self.client, &self.connector, &plan.target, &left).await.map_err(PipelineError::from)?;
+                self.window.asks(task.number, sifted.left);
+            }
+        } else if form == CopyForm::Staging {
             let sql = if task.merge { plan.upsert_from(&staging) } else { plan.insert_from(&staging) };
             piped.rows = self.client.execute(&sql, &[]).await.map_err(refused)?;
         }
@@ -164,7 +176,7 @@ impl Sink for ChunkTarget {
         Ok(piped)
     }
 
-    async fn reread(&mut self, rereads: &Rereads<'_>, source: &ChunkSource, until: EndLsn) -> Result<(), ChunkError> {
+    async fn reread(&mut self, rereads: &Rereads<'_>, source: &ChunkSource, until: EndLsn) -> Result<Vec<i64>, ChunkError> {
         let plans = Arc::clone(&self.plans);
         let plan = &plans[rereads.number];
         let busy = Arc::clone(&self.busy);
@@ -172,23 +184,35 @@ impl Sink for ChunkTarget {
         let refused = |source| refused(plan, source);
         let staging = self.staging(rereads.number).await?;
         self.client.batch_execute(BEGIN).await.map_err(refused)?;
+        if self.triggers_fire {
+            self.client.batch_execute(sift::AT_ONCE).await.map_err(refused)?;
+        }
         let copy_out = plan.copy_keys_out(&rereads.keys);
         let copy_in = plan.copy_in(&staging, CopyForm::Staging);
         pipe((&source.client, &copy_out), (&self.client, &copy_in), failed, refused, |_| true).await?;
         if !broken!(AbsentStays) {
             self.client.batch_execute(&plan.delete_absent(&staging, &rereads.keys)).await.map_err(refused)?;
         }
+        if self.triggers_fire {
+            // what hangs on the rows would go if they did
+            let sifted = sift::bring(&self.client, plan, &staging).await?;
+            let left = rereads.ids_of(&sifted.left);
+            return match sifted.refusal {
+                Some(refusal) if left.len() == rereads.ids.len() => Err(refusal.into()),
+                _ => {
+                    let done: Vec<i64> = rereads.ids.iter().copied().filter(|id| !left.contains(id)).collect();
+                    self.done(plan, &done, until).await?;
+                    Ok(left)
+                }
+            };
+        }
         self.client.batch_execute("SAVEPOINT tablelift_rows").await.map_err(refused)?;
         if let Err(error) = self.client.batch_execute(&plan.upsert_from(&staging)).await.map_err(refused) {
-            if !matches!(&error, PipelineError::Session(error) if error.is_unique_conflict()) {
+            if !sift::may_pass(&error) {
                 return Err(error.into());
             }
             // values of a secondary key changed hands among the rows: all out, then all in
             self.client.batch_execute("ROLLBACK TO SAVEPOINT tablelift_rows").await.map_err(refused)?;
-            if self.triggers_fire {
-                // what hangs on the rows would go with them
-                return Err(error.into());
-            }
             self.client.batch_execute(&plan.delete_keys(&rereads.keys)).await.map_err(refused)?;
             self.client.batch_execute("SAVEPOINT tablelift_room").await.map_err(refused)?;
             if let Err(error) = self.client.batch_execute(&plan.insert_from(&staging)).await.map_err(refused) {
@@ -198,7 +222,8 @@ impl Sink for ChunkTarget {
                 return Err(error.into());
             }
         }
-        Ok(self.done(plan, &rereads.ids, until).await?)
+        self.done(plan, &rereads.ids, until).await?;
+        Ok(Vec::new())
     }
 
     async fn settle(&mut self) -> Result<(), PipelineError> {

@@ -18,7 +18,11 @@ const FEWEST_MERGED: u32 = 1;
 const MOST_MERGED: u32 = 64;
 
 /// All chunked copies of a life.
-pub struct Work(Mutex<Vec<TableWork>>);
+pub struct Work {
+    tables: Mutex<Vec<TableWork>>,
+    /// When the last chunk came.
+    moved: Mutex<Instant>,
+}
 
 struct TableWork {
     number: usize,
@@ -35,6 +39,8 @@ struct TableWork {
     /// So many chunks from here on are merged with the rows that are there.
     merge: u32,
     merged: u32,
+    /// Rows that are refused for the sake of others are to be read again.
+    sift: bool,
     /// Since when rows in the way, or missing, refuse its chunks.
     refused: Option<Instant>,
     /// It was said to stand still.
@@ -73,6 +79,8 @@ pub struct Task {
     pub units: u32,
     /// Some of its rows are in the target already.
     pub merge: bool,
+    /// Those of its rows that are refused for the sake of others are to be read again.
+    pub sift: bool,
     /// The table was said to stand still.
     pub halted: bool,
 }
@@ -94,11 +102,11 @@ impl Work {
             let ranges: Vec<RangeWork> = mine.map(RangeWork::of).collect();
             TableWork::new(number, target, ranges, repeats)
         });
-        Self(Mutex::new(work.collect()))
+        Self { tables: Mutex::new(work.collect()), moved: Mutex::new(Instant::now()) }
     }
 
     fn tables(&self) -> MutexGuard<'_, Vec<TableWork>> {
-        self.0.lock().expect("nothing panics while it holds the lock")
+        self.tables.lock().expect("nothing panics while it holds the lock")
     }
 
     /// Tables that are not finished; `idle`: and that nobody finishes just now.
@@ -117,11 +125,6 @@ impl Work {
         let tables = self.tables();
         let mine = || tables.iter().filter(|table| which(table.number));
         mine().any(|table| table.done) && mine().all(|table| table.done || table.halted)
-    }
-
-    /// Whether rows of another table are still to be read.
-    pub fn others_are_open(&self, number: usize) -> bool {
-        self.tables().iter().any(|table| table.number != number && table.ranges.iter().any(|range| !range.done))
     }
 
     /// Takes a step: the first range that nobody reads, in the tables' order.
@@ -147,11 +150,12 @@ impl Work {
                 return Next::Finish(table.number);
             }
             let units = table.pace.units();
-            let (number, target, merge, halted) = (table.number, table.target.clone(), table.merge > 0, table.halted);
+            let (number, target, merge, sift) = (table.number, table.target.clone(), table.merge > 0, table.sift);
+            let halted = table.halted;
             if let Some(range) = table.ranges.iter_mut().find(|range| !range.done && !range.taken) {
                 range.taken = true;
                 let (nth, range) = (range.nth, range.range.clone());
-                return Next::Chunk(Task { table: at, number, target, nth, range, units, merge, halted });
+                return Next::Chunk(Task { table: at, number, target, nth, range, units, merge, sift, halted });
             }
         }
         wait.map_or(Next::Nothing, |wait| Next::Wait(wait.max(LOOK_AGAIN)))
@@ -168,6 +172,7 @@ impl Work {
 
     /// A chunk that entered is durable, and recorded.
     pub fn settled(&self, task: &Task, chunk: &Chunk, time: Duration, aim: Duration) {
+        *self.moved.lock().expect("nothing panics while it holds the lock") = Instant::now();
         self.with(task, |table| {
             table.pace.took(chunk.units(), time, aim);
             table.merge = table.merge.saturating_sub(u32::from(task.merge));
@@ -184,6 +189,16 @@ impl Work {
             table.merged = (table.merged * 2).clamp(FEWEST_MERGED, MOST_MERGED);
             table.merge = table.merged;
         });
+    }
+
+    /// Rows in the way of a chunk, or missing, are not waited for.
+    pub fn sift(&self, task: &Task) {
+        self.with(task, |table| (table.sift, table.not_before) = (true, None));
+    }
+
+    /// How long ago the last chunk came, of any table.
+    pub fn stands_still(&self) -> Duration {
+        self.moved.lock().expect("nothing panics while it holds the lock").elapsed()
     }
 
     /// A chunk took too long.
@@ -288,6 +303,7 @@ impl TableWork {
             done: false,
             merge: if repeats { u32::MAX } else { 0 },
             merged: 0,
+            sift: false,
             refused: None,
             halted: false,
         }

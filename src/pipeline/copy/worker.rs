@@ -1,10 +1,10 @@
 //! One worker: a session on each side, chunk after chunk.
 
-use super::sessions::{HALT_PAUSE, LONGEST_PAUSE, MOMENT, REFUSED_LIMIT, REFUSED_PAUSE, Sessions, tell};
+use super::sessions::{HALT_PAUSE, LONGEST_PAUSE, MOMENT, REFUSED_PAUSE, Sessions, tell};
 use super::source::ChunkSource;
 use super::work::{Next, Task, Work};
 use super::{ChunkError, Reading, Sink, Sinks};
-use super::{load, sweep};
+use super::{load, sift, sweep};
 use crate::catalog;
 use crate::change::{EndLsn, Lsn, TableName};
 use crate::chunk::Allowance;
@@ -34,6 +34,8 @@ use tokio::time::Instant;
 const AIM: Duration = Duration::from_secs(1);
 const AIM_IN_TRAFFIC: Duration = Duration::from_millis(200);
 const PLAN_PAUSE: Duration = Duration::from_secs(1);
+/// Rows in the way, or missing, are waited for as long as chunks of any table come, or came so lately.
+const SIFT_AFTER: Duration = Duration::from_secs(2);
 const FINISH_PAUSE: Duration = Duration::from_secs(1);
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
@@ -251,12 +253,13 @@ impl<S: Sinks> Worker<S> {
                 work.merge(task);
                 return;
             }
-            let may_pass = refused.is_unique_conflict() || refused.is_foreign_key();
-            // its parents may be on their way for as long as there are copies
-            let patient = refused.is_foreign_key() && work.others_are_open(task.number);
-            if may_pass && (work.later(task, REFUSED_PAUSE, true) < REFUSED_LIMIT || patient) {
+            // the stream, or another chunk, mostly brings what is missing, or takes away what is in the way
+            if sift::may_pass(&error) && !task.sift {
                 let what = format!("a row of the stream, or of another table: {}", refused.without_values());
                 self.copying.board.waits(&task.target.to_string(), Some(what));
+                if work.later(task, REFUSED_PAUSE, true).min(work.stands_still()) > SIFT_AFTER {
+                    work.sift(task);
+                }
                 return;
             }
         }

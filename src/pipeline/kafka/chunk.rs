@@ -220,7 +220,7 @@ impl Sink for TopicSink {
     }
 
     /// A row that is not there travels as a delete without a place in the stream.
-    async fn reread(&mut self, rereads: &Rereads<'_>, source: &ChunkSource, until: EndLsn) -> Result<(), ChunkError> {
+    async fn reread(&mut self, rereads: &Rereads<'_>, source: &ChunkSource, until: EndLsn) -> Result<Vec<i64>, ChunkError> {
         let table = Arc::clone(self.encoders[rereads.number].table());
         let of_source = |plan: &&TablePlan| plan.source == table.name;
         let targets: Vec<_> = self.plans.iter().filter(of_source).map(|plan| plan.target.clone()).collect();
@@ -228,7 +228,7 @@ impl Sink for TopicSink {
             reread::open_window(&self.client, &self.connector, target, until).await.map_err(PipelineError::from)?;
         }
         let plans = Arc::clone(&self.plans);
-        let Some(plan) = plans.iter().find(|plan| plan.target == *rereads.target) else { return Ok(()) };
+        let Some(plan) = plans.iter().find(|plan| plan.target == *rereads.target) else { return Ok(Vec::new()) };
         let sql = plan.copy_keys_numbered(&columns(&table), &rereads.keys);
         let lines = source.client.copy_out(&sql).await.map_err(at_source)?;
         tokio::pin!(lines);
@@ -253,7 +253,7 @@ impl Sink for TopicSink {
             self.send(rereads.number, &group, &change, origin).await?;
         }
         self.acks.seal(group, ());
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn settle(&mut self) -> Result<(), PipelineError> {

@@ -99,8 +99,13 @@ impl Copies {
             meter: Arc::clone(&meter),
             board: Arc::clone(&board),
         };
-        let sinks =
-            Arc::new(Targets { connector: Arc::clone(&connector), epoch, plans: Arc::clone(&plans), board: Arc::clone(&board) });
+        let sinks = Arc::new(Targets {
+            connector: Arc::clone(&connector),
+            epoch,
+            plans: Arc::clone(&plans),
+            window: self.window.clone(),
+            board: Arc::clone(&board),
+        });
         let tables = plans.iter().enumerate().map(|(number, plan)| CopyTable {
             source: plan.source.clone(),
             targets: vec![plan.target.clone()],

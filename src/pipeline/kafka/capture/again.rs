@@ -4,7 +4,7 @@
 use crate::catalog;
 use crate::change::{Table, TableName};
 use crate::config::Connector;
-use crate::mapping::TablePlan;
+use crate::mapping::{Rule, TablePlan};
 use crate::pipeline::{PipelineError, Tasks, session, structure};
 use crate::preflight;
 use std::collections::BTreeMap;
@@ -56,8 +56,8 @@ async fn one_fits(connector: &Connector, tables: &BTreeMap<TableName, Option<Arc
     let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
     let relations = catalog::relations(&source).await?;
     let (rules, _) = preflight::expand(connector, &relations);
-    let rules: Vec<_> = rules.into_iter().filter(|rule| tables.contains_key(&rule.source)).collect();
-    let mut compiled = preflight::compile_all(&source, &mut target, &rules).await?;
+    let due = |rule: &Rule| tables.contains_key(&rule.source);
+    let mut compiled = preflight::compile(&source, &mut target, &rules, due).await?;
     structure::hold(&source, &target, connector, &mut compiled).await?;
     Ok(tables.iter().any(|(name, table)| {
         let mut of_table = compiled.iter().filter(|one| one.rule.source == *name).peekable();

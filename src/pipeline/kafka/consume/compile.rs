@@ -6,6 +6,7 @@ use crate::config::Connector;
 use crate::mapping::{self, TablePlan};
 use crate::pipeline::kafka::specs::TableSpec;
 use crate::pipeline::{PipelineError, structure};
+use crate::preflight;
 use crate::store::after_load;
 use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
@@ -24,10 +25,11 @@ pub async fn compile(
     let changed = structure::changed(None, target, connector).await?;
     let mut shapes = catalog::target_shapes(&*target, &names).await?;
     after_load::expect(&*target, &mut shapes).await.map_err(|source| PipelineError::Query { side: "target", source })?;
+    let overlaps = preflight::overlaps(target, &names).await?;
     let (mut plans, mut broken) = (Vec::new(), BTreeMap::new());
     for spec in specs {
         for rule in &spec.rules {
-            if let Some((_, finding)) = changed.get(&rule.target) {
+            if let Some(finding) = changed.get(&rule.target).map(|(_, finding)| finding).or(overlaps.get(&rule.target)) {
                 broken.insert(rule.target.clone(), Halted::by(std::slice::from_ref(finding)));
                 continue;
             }

@@ -201,13 +201,18 @@ impl Half {
             self.session.frame("ROLLBACK").await?;
             return Ok(applied.halts);
         }
+        let answered: Vec<i64> = moving.iter().flat_map(|(_, work)| work.answered.iter().map(|(_, id)| *id)).collect();
         for (number, plan) in self.applier.plans.iter().enumerate() {
             let keys: Vec<_> = applied.rereads.iter().filter(|one| one.plan == number).map(|one| &one.key).collect();
             if !keys.is_empty() {
                 reread::add(self.session.client(), &self.connector, &plan.target, &keys).await?;
             }
+            let refused = applied.rereads.iter().find_map(|one| one.refused.as_ref().filter(|_| one.plan == number));
+            let what = refused.map(|because| format!("rows that are refused are read again: {because}"));
+            if what.is_some() || !answered.is_empty() && items.iter().any(|item| item.plan == number) {
+                self.board.waits(&plan.target.to_string(), what);
+            }
         }
-        let answered: Vec<i64> = moving.iter().flat_map(|(_, work)| work.answered.iter().map(|(_, id)| *id)).collect();
         if !answered.is_empty() {
             reread::answered(self.session.client(), &self.connector, &answered).await?;
         }
