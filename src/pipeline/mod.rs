@@ -42,6 +42,8 @@ pub use held::{Held, held, same_source};
 pub use holdup::Watch;
 #[cfg(test)]
 pub(crate) use holdup::{Busy, Side};
+#[cfg(test)]
+pub(crate) use run::stands_by;
 pub use live::Live;
 pub use observe::{Answer, Observer};
 pub use prepare::{FirstCopy, Prepared, prepare};

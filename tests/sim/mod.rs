@@ -4,12 +4,17 @@
 
 #![allow(clippy::print_stderr, reason = "what a test has seen")]
 
+mod broker;
 mod daemon;
+mod group;
+mod halves;
+mod promises;
 mod rng;
 mod source;
 mod source_session;
 mod stream;
 mod target;
+mod target_log;
 mod target_session;
 mod traffic;
 mod wire;
@@ -26,6 +31,23 @@ use world::Seen;
 const SCHEDULES: u64 = 10_000;
 /// A rule that is broken is found within so many.
 const FOUND_WITHIN: u64 = 3_000;
+
+/// A schedule's log, by its seed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Log {
+    Local,
+    Kafka,
+}
+
+impl Log {
+    fn of(seed: u64) -> Self {
+        if seed.is_multiple_of(2) { Log::Local } else { Log::Kafka }
+    }
+
+    fn is_kafka(self) -> bool {
+        self == Log::Kafka
+    }
+}
 
 fn traces() -> bool {
     static TRACE: LazyLock<bool> = LazyLock::new(|| env::var_os("TRACE").is_some());
@@ -56,11 +78,15 @@ fn schedules() {
     let count = if number("SEED").is_some() { 1 } else { number("SCHEDULES").unwrap_or(SCHEDULES) };
     let (next, begun) = (AtomicU64::new(from), Instant::now());
     let sums: [AtomicU64; 4] = Default::default();
+    let only = env::var("LOG").ok();
     on_all_cores(|| {
         loop {
             let seed = next.fetch_add(1, Relaxed);
             if seed >= from + count {
                 return;
+            }
+            if only.as_ref().is_some_and(|only| (only == "kafka") != Log::of(seed).is_kafka()) {
+                continue;
             }
             match traffic::schedule(seed) {
                 Ok(Seen { commits, consistent, rereads, crashes }) => {

@@ -82,6 +82,7 @@ impl Backend for SourceSession {
         let known: &[(&str, &[u32], &[u32])] = &[
             ("SELECT pg_backend_pid()", &[], &[INT4]),
             ("SELECT ARRAY[", &[], &[TEXTS]),
+            ("SELECT s.active_pid, a.application_name", &[TEXT], &[INT4, TEXT, TEXT]),
             ("SELECT (SELECT system_identifier", &[], &[TEXT; 11]),
             ("SELECT pg_catalog.quote_ident(n.nspname)", &[OID], &[TEXT]),
             ("SELECT pg_catalog.pg_relation_filenode($1::oid)", &[OID, TEXT], &[OID, INT8, OID]),
@@ -140,6 +141,16 @@ impl Backend for SourceSession {
         }
         if sql.starts_with("SELECT pg_catalog.pg_is_in_recovery()") {
             return one(vec![text("f"), text("off")]);
+        }
+        if sql.starts_with("SELECT s.active_pid, a.application_name") {
+            let holder = self.world.lock().source.reader;
+            let row = |pid| vec![Value::Int4(i32::try_from(pid).expect("few")), Value::Null, Value::Null];
+            return Ok(Answer::Rows(holder.map(row).into_iter().collect()));
+        }
+        if sql.starts_with("SELECT plugin, database, (database") {
+            let confirmed = Lsn(self.world.lock().source.confirmed).to_string();
+            let facts = ["pgoutput", "source", "true", "false", "", "0/1", &confirmed, "reserved", "", "0", "false"];
+            return one(facts.into_iter().map(|fact| if fact.is_empty() { Value::Null } else { text(fact) }).collect());
         }
         if sql.starts_with("SELECT pg_backend_pid()") {
             return one(vec![Value::Int4(i32::try_from(self.id).expect("few"))]);

@@ -20,6 +20,9 @@ pub enum Key {
     State(usize),
     Range(usize, i32),
     Reread(usize, Vec<String>),
+    /// Topic, marker, partition.
+    Barrier(String, String, i32),
+    Watermark,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,8 @@ pub enum Val {
     State(State),
     Range(Range),
     Reread(Reread),
+    Offset(i64),
+    Watermark(u64, BTreeMap<String, Vec<i64>>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

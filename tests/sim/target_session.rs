@@ -119,7 +119,7 @@ impl TargetSession {
     }
 
     /// A statement outside of a transaction is one.
-    fn within(
+    pub fn within(
         &mut self,
         work: impl FnOnce(&mut Target, &mut Tx, &mut BTreeMap<usize, Vec<Cells>>) -> Result<Answer, Stop>,
     ) -> Result<Answer, Stop> {
@@ -294,6 +294,9 @@ impl TargetSession {
         }
         if sql.starts_with("SELECT pg_catalog.has_function_privilege") {
             return Ok(Answer::Rows(vec![vec![Value::Bool(false), Value::Bool(false)]]));
+        }
+        if let Some(done) = self.log(&sql, params) {
+            return done;
         }
         if sql.starts_with("INSERT INTO tablelift.checkpoint AS c") {
             let key = Key::Checkpoint(text_param(params, 1), int4_param(params, 2));
@@ -538,7 +541,7 @@ impl Backend for TargetSession {
             return (vec![TEXTS; *params], columns);
         }
         let flat = flat(sql);
-        let known = KNOWN.iter().find(|(start, _, _)| flat.starts_with(start));
+        let known = KNOWN.iter().chain(super::target_log::KNOWN).find(|(start, _, _)| flat.starts_with(start));
         known.map_or_else(Default::default, |(_, params, columns)| (params.to_vec(), columns.to_vec()))
     }
 
@@ -675,7 +678,7 @@ fn mine(target: &mut Target, tx: &Tx, epoch: i64) -> Result<bool, Stop> {
     Ok(matches!(target.get(tx, &key), Some(Val::Checkpoint(found)) if found.epoch == epoch || broken!(NoEpochChunk)))
 }
 
-fn change_state(target: &mut Target, tx: &mut Tx, table: usize, change: impl FnOnce(&mut State)) -> Result<u64, Stop> {
+pub fn change_state(target: &mut Target, tx: &mut Tx, table: usize, change: impl FnOnce(&mut State)) -> Result<u64, Stop> {
     let key = Key::State(table);
     target.lock(tx, &key)?;
     let Some(Val::State(mut state)) = target.get(tx, &key) else { return Ok(0) };
@@ -708,11 +711,11 @@ fn named(table: usize) -> Vec<Value> {
     vec![Value::Text("shop".to_owned()), Value::Text(SHAPES[table].name.to_owned())]
 }
 
-fn lsn(text: &str) -> u64 {
+pub fn lsn(text: &str) -> u64 {
     text.parse::<Lsn>().expect("an LSN").0
 }
 
-fn table_named(name: &str) -> usize {
+pub fn table_named(name: &str) -> usize {
     SHAPES.iter().position(|shape| shape.name == name).expect("a table of the model")
 }
 

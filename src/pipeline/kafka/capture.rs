@@ -133,13 +133,25 @@ impl CaptureLife {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
             other => other?,
         };
-        let (producer, control) = found.announce(&connector).await?;
+        self.go(tasks, &source, found, reader, true).await
+    }
+
+    /// A life whose stream is open. `attended`: beside it somebody looks for what other sessions do to its tables.
+    pub(crate) async fn go(
+        &mut self,
+        tasks: Tasks,
+        source: &tokio_postgres::Client,
+        found: Found,
+        reader: Reader,
+        attended: bool,
+    ) -> Result<End, PipelineError> {
+        let (producer, control) = found.announce(&self.connector).await?;
         let Found { prepared, specs, mut record, .. } = found;
         let (incarnation, database) = (prepared.incarnation(), prepared.record.source_database.clone());
         let (version, system) = (prepared.facts.version, (prepared.facts.system_id.clone(), prepared.facts.timeline));
         let plans = Arc::new(prepared.compiled.into_iter().filter_map(|one| one.plan.ok()).collect::<Vec<_>>());
-        let copies = copies::take_up(self, &source, (&specs, &plans), &mut record, &producer, version).await?;
-        let setup = Setup { specs, plans, record, database, incarnation, copies, system };
+        let copies = copies::take_up(self, source, (&specs, &plans), &mut record, &producer, version).await?;
+        let setup = Setup { specs, plans, record, database, incarnation, copies, system, attended };
         self.follow(tasks, setup, reader, producer, control).await
     }
 
@@ -166,10 +178,21 @@ impl CaptureLife {
     async fn look(&mut self, source: &tokio_postgres::Client) -> Result<Found, PipelineError> {
         let tasks = Tasks::default();
         let connector = Arc::clone(&self.connector);
-        let kafka = connector.kafka().cloned().expect("capture is started for a Kafka log only");
         let name = connector.object_name();
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
-        let mut prepared = prepare(&connector, source, &mut target, self.options.copy, &self.board).await?;
+        let prepared = prepare(&connector, source, &mut target, self.options.copy, &self.board).await?;
+        self.find((source, &target), prepared).await
+    }
+
+    /// What is there in the log, made where it is missing, and how far the slot may begin.
+    pub(crate) async fn find(
+        &mut self,
+        (source, target): (&tokio_postgres::Client, &tokio_postgres::Client),
+        mut prepared: Prepared,
+    ) -> Result<Found, PipelineError> {
+        let connector = Arc::clone(&self.connector);
+        let kafka = connector.kafka().cloned().expect("capture is started for a Kafka log only");
+        let name = connector.object_name();
         self.note_unfit(&prepared.compiled);
         let admin = Admin::new(&kafka)?;
         admin.brokers(BROKER_LIMIT).await?;
@@ -186,15 +209,15 @@ impl CaptureLife {
         for topic in &topics.gone {
             self.refuses(&topics::gone(topic));
         }
-        topics.begin(&admin, &target, &connector.name, BROKER_LIMIT).await?;
+        topics.begin(&admin, target, &connector.name, BROKER_LIMIT).await?;
         if let Some(record) = &mut old {
             // nobody applies what left the connector file; what is new has no ends yet
             record.ends.keep(|topic| topic == control_name || topics.is_known(topic));
         }
         let specs = topics.specs;
         prepared.record.made.topics = specs.iter().map(|spec| spec.topic.clone()).chain([control_name.clone()]).collect();
-        store::connector::write(&target, &prepared.record).await?;
-        let record = self.slot_record(source, &target, &mut prepared, old, &specs).await?;
+        store::connector::write(target, &prepared.record).await?;
+        let record = self.slot_record(source, target, &mut prepared, old, &specs).await?;
         Ok(Found { prepared, specs, record, contents, control_name })
     }
 
@@ -290,7 +313,12 @@ impl CaptureLife {
         let fits = misfits.until_one_fits(&connector);
         tokio::pin!(fits);
         let unfit = self.unfit.keys().cloned().collect();
-        let changes = structure::until_one_changes(&connector, true, &unfit);
+        let changes = async {
+            match setup.attended {
+                true => structure::until_one_changes(&connector, true, &unfit).await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::pin!(changes);
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -400,7 +428,7 @@ impl CaptureLife {
 }
 
 /// What a start found.
-struct Found {
+pub(crate) struct Found {
     prepared: Prepared,
     specs: Vec<TableSpec>,
     /// With the new epoch.
@@ -431,6 +459,7 @@ struct Setup {
     copies: Copies,
     /// The source's system identifier and timeline.
     system: (String, u32),
+    attended: bool,
 }
 
 /// Starts the first copies. What comes back: the table, where its stream begins, what it took, how far its rows reach in the log.

@@ -18,8 +18,9 @@ use crate::target::TargetError;
 use crate::telemetry;
 use futures_util::StreamExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_postgres::Client;
 
 /// A chunk that the stream waits for is given up after so long: what was sent of it is right, and is sent again.

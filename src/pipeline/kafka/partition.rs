@@ -3,7 +3,7 @@
 use crate::apply::Item;
 use crate::change::{Position, UnixMicros};
 use crate::log::kafka::Partition;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// What a partition is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,8 @@ use crate::store::table_state::Halted;
 use crate::telemetry::{self, Meter};
 use hashbrown::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A group of events is closed at the first commit after so many, or so long.
 const GROUP_EVENTS: usize = 5000;

@@ -12,8 +12,9 @@ use crate::source::Feedback;
 use crate::store::table_state::Halted;
 use crate::telemetry::{Meter, Stage};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Between two records, unless somebody waits.
 const RECORD_EVERY: Duration = Duration::from_millis(100);
