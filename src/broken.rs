@@ -16,7 +16,7 @@ macro_rules! broken {
 }
 
 #[cfg(test)]
-pub use kept::{Rule, broken_by, is};
+pub use kept::{Rule, broken_by, is, none};
 
 #[cfg(test)]
 mod kept {
@@ -101,6 +101,10 @@ mod kept {
 
     pub fn is(rule: Rule) -> bool {
         BROKEN.get() == Some(rule)
+    }
+
+    pub fn none() -> bool {
+        BROKEN.get().is_none()
     }
 
     /// Runs something with a rule broken.

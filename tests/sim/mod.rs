@@ -49,6 +49,25 @@ impl Log {
     }
 }
 
+thread_local! {
+    static PANIC: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
+}
+
+/// A task of the daemon that panics is a failure, though nobody waits for it.
+fn note_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANIC.set(Some(panic.to_string()));
+            if crate::broken::none() {
+                before(panic);
+            }
+        }));
+    });
+    PANIC.take();
+}
+
 fn traces() -> bool {
     static TRACE: LazyLock<bool> = LazyLock::new(|| env::var_os("TRACE").is_some());
     *TRACE

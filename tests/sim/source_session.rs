@@ -72,7 +72,12 @@ impl SourceSession {
         let shape = &SHAPES[table];
         let keys = keys_in(sql, shape.key.len());
         let mut rows = world.source.read(table, &snapshot, None);
-        rows.retain(|row| super::target::key_of(table, row).is_some_and(|key| keys.contains(&key)));
+        let nth = |row: &super::source::Cells| keys.iter().position(|key| super::target::key_of(table, row).as_ref() == Some(key));
+        if sql.contains("SELECT k.nth, ") {
+            let numbered = rows.iter().filter_map(|row| Some(format!("{}\t{}", nth(row)?, line(row))));
+            return Answer::CopyOut(numbered.collect());
+        }
+        rows.retain(|row| nth(row).is_some());
         Answer::CopyOut(rows.iter().map(line).collect())
     }
 }

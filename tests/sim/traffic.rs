@@ -22,6 +22,7 @@ pub type Life = Pin<Box<dyn Future<Output = Result<End, PipelineError>>>>;
 /// # Errors
 /// What went wrong.
 pub fn schedule(seed: u64) -> Result<Seen, String> {
+    super::note_panics();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {
@@ -38,7 +39,8 @@ pub fn schedule(seed: u64) -> Result<Seen, String> {
         };
         crate::log::kafka::memory::withdraw();
         let mut world = world.lock();
-        match (world.failure.take(), ended) {
+        let failure = world.failure.take().or(super::PANIC.take().map(|panic| format!("a panic: {panic}")));
+        match (failure, ended) {
             (Some(failure), _) => Err(failure),
             (None, ended) => ended.map(|()| world.seen),
         }
