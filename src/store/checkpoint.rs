@@ -77,11 +77,8 @@ pub async fn take(client: &Client, connector: &str, topic: &str, partition: i32)
     checkpoint(&row)
 }
 
-/// A topic that is about to be made anew has no history: what was known of one with its name is void.
-///
-/// # Errors
-/// See [`StoreError`].
-pub async fn forget(client: &Client, connector: &str, topic: &str) -> Result<(), StoreError> {
+/// What was known of a topic is void.
+async fn forget(client: &Client, connector: &str, topic: &str) -> Result<(), StoreError> {
     for table in ["checkpoint", "barrier"] {
         let sql = format!("DELETE FROM tablelift.{table} WHERE connector = $1 AND topic = $2");
         client.execute(&sql, &[&connector, &topic]).await.map_err(doing("forget a topic"))?;
@@ -89,17 +86,29 @@ pub async fn forget(client: &Client, connector: &str, topic: &str) -> Result<(),
     Ok(())
 }
 
-/// What a topic holds so far is void: its partitions begin at these offsets.
+/// What a topic holds so far is void: its partitions begin at these offsets; one without offsets is about to be made anew, and has no
+/// history. False: another has taken the connector since `epoch`, and nothing was written.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn begin_at(client: &Client, connector: &str, topic: &str, offsets: &[i64]) -> Result<(), StoreError> {
+pub async fn begin_at(
+    client: &Client,
+    connector: &str,
+    epoch: i64,
+    topic: &str,
+    offsets: &[i64],
+) -> Result<bool, StoreError> {
     client.batch_execute("BEGIN").await.map_err(doing("begin a topic"))?;
+    if !is_ours(client, connector, epoch).await? {
+        client.batch_execute("ROLLBACK").await.map_err(doing("begin a topic"))?;
+        return Ok(false);
+    }
     forget(client, connector, topic).await?;
     let sql = "INSERT INTO tablelift.checkpoint (connector, topic, partition, log_offset)
                SELECT $1, $2, (at - 1)::integer, next FROM unnest($3::bigint[]) WITH ORDINALITY AS offsets (next, at)";
     client.execute(sql, &[&connector, &topic, &offsets]).await.map_err(doing("begin a topic"))?;
-    client.batch_execute("COMMIT").await.map_err(doing("begin a topic"))
+    client.batch_execute("COMMIT").await.map_err(doing("begin a topic"))?;
+    Ok(true)
 }
 
 /// Whether the local checkpoint is still this writer's. Nobody takes it before the transaction ends.

@@ -161,7 +161,8 @@ impl Backend for SourceSession {
             return one(vec![Value::Int4(i32::try_from(self.id).expect("few"))]);
         }
         if sql.starts_with("SELECT (SELECT system_identifier") {
-            let facts = ["7", "1", "150009", "false", "0/1", "logical", "10", "1", "10", "1", "60000"];
+            let end = Lsn(self.world.lock().source.wal).to_string();
+            let facts = ["7", "1", "150009", "false", &end, "logical", "10", "1", "10", "1", "60000"];
             return one(facts.into_iter().map(text).collect());
         }
         if sql.starts_with("SELECT pg_catalog.quote_ident(n.nspname)") {

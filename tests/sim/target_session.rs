@@ -107,6 +107,7 @@ const KNOWN: &[(&str, &[u32], &[u32])] = &[
     ("SELECT pg_catalog.count(*) FROM tablelift.reread", &[TEXT], &[INT8]),
     ("SELECT EXISTS (SELECT FROM", &[], &[BOOL]),
     ("SELECT ARRAY[", &[], &[TEXTS]),
+    ("SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $3 AND partition = 0 AND epoch = $2", &[TEXT, INT8, TEXT], &[]),
 ];
 
 impl TargetSession {
@@ -301,6 +302,10 @@ impl TargetSession {
         if sql.starts_with("INSERT INTO tablelift.checkpoint AS c") {
             let key = Key::Checkpoint(text_param(params, 1), int4_param(params, 2));
             return self.within(|target, tx, _| take(target, tx, key));
+        }
+        if sql.starts_with("SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $3 AND partition = 0") {
+            let epoch = int8_param(params, 1);
+            return self.within(|target, tx, _| Ok(Answer::Rows(vec![Vec::new(); usize::from(mine(target, tx, epoch)?)])));
         }
         if sql.starts_with("UPDATE tablelift.checkpoint SET position = $3") {
             let (epoch, position, end) = (int8_param(params, 1), text_param(params, 2), lsn(&text_param(params, 3)));

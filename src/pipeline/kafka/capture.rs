@@ -26,8 +26,8 @@ use crate::pipeline::run::{End, Lives, RunOptions, stands_by, stopped};
 use crate::pipeline::turn::Turns;
 use crate::pipeline::{PipelineError, Tasks, session, structure};
 use crate::preflight::Compiled;
-use crate::source::{self, Reader, SlotName, SourceError};
-use crate::store;
+use crate::source::{self, Reader, SlotFacts, SlotName, SourceError};
+use crate::store::{self, checkpoint};
 use crate::store::table_state::Halted;
 use crate::telemetry::Meter;
 use again::Misfits;
@@ -146,11 +146,11 @@ impl CaptureLife {
         attended: bool,
     ) -> Result<End, PipelineError> {
         let (producer, control) = found.announce(&self.connector).await?;
-        let Found { prepared, specs, mut record, .. } = found;
+        let Found { prepared, specs, mut record, epoch, .. } = found;
         let (incarnation, database) = (prepared.incarnation(), prepared.record.source_database.clone());
         let (version, system) = (prepared.facts.version, (prepared.facts.system_id.clone(), prepared.facts.timeline));
         let plans = Arc::new(prepared.compiled.into_iter().filter_map(|one| one.plan.ok()).collect::<Vec<_>>());
-        let copies = copies::take_up(self, source, (&specs, &plans), &mut record, &producer, version).await?;
+        let copies = copies::take_up(self, source, (&specs, &plans), &mut record, &producer, (version, epoch)).await?;
         let setup = Setup { specs, plans, record, database, incarnation, copies, system, attended };
         self.follow(tasks, setup, reader, producer, control).await
     }
@@ -194,6 +194,11 @@ impl CaptureLife {
         let kafka = connector.kafka().cloned().expect("capture is started for a Kafka log only");
         let name = connector.object_name();
         self.note_unfit(&prepared.compiled);
+        // Before anything of the log is looked at: so the captures' epochs follow one another as the target's do. Whoever draws after us sees
+        // in the control topic what we have said, or we see that he has drawn, and bring nothing.
+        let epoch = checkpoint::take(target, &connector.name, checkpoint::LOCAL, 0).await?.epoch;
+        // it never stands behind a record that is read later
+        let slot = source::slot_facts(source, &prepared.slot).await?;
         let admin = Admin::new(&kafka)?;
         admin.brokers(BROKER_LIMIT).await?;
         let control_name = control_topic(&kafka.topic_prefix);
@@ -209,7 +214,7 @@ impl CaptureLife {
         for topic in &topics.gone {
             self.refuses(&topics::gone(topic));
         }
-        topics.begin(&admin, target, &connector.name, BROKER_LIMIT).await?;
+        topics.begin(&admin, target, (&connector.name, epoch), BROKER_LIMIT).await?;
         if let Some(record) = &mut old {
             // nobody applies what left the connector file; what is new has no ends yet
             record.ends.keep(|topic| topic == control_name || topics.is_known(topic));
@@ -217,14 +222,14 @@ impl CaptureLife {
         let specs = topics.specs;
         prepared.record.made.topics = specs.iter().map(|spec| spec.topic.clone()).chain([control_name.clone()]).collect();
         store::connector::write(target, &prepared.record).await?;
-        let record = self.slot_record(source, target, &mut prepared, old, &specs).await?;
-        Ok(Found { prepared, specs, record, contents, control_name })
+        let record = self.slot_record((source, slot), target, &mut prepared, old, &specs).await?;
+        Ok(Found { prepared, specs, record, contents, control_name, epoch })
     }
 
     /// The slot, made or held against the record; and the record of this start, with its new epoch.
     async fn slot_record(
         &self,
-        source: &tokio_postgres::Client,
+        (source, slot): (&tokio_postgres::Client, Option<SlotFacts>),
         target: &tokio_postgres::Client,
         prepared: &mut Prepared,
         old: Option<SlotRecord>,
@@ -233,7 +238,7 @@ impl CaptureLife {
         // a record that outlived its connector (`drop` without --topics) only keeps epochs and offsets rising
         let (outlived, old) = if prepared.first { (old, None) } else { (None, old) };
         let end = old.as_ref().map(SlotRecord::end);
-        let confirmed = prepare::slot_at(&self.connector, (source, target), prepared, end, &self.board).await?;
+        let confirmed = prepare::slot_at(&self.connector, (source, target), prepared, (slot, end), &self.board).await?;
         let incarnation = prepared.incarnation();
         let fresh = SlotRecord {
             connector: self.connector.name.clone(),
@@ -435,6 +440,8 @@ pub(crate) struct Found {
     record: SlotRecord,
     contents: Contents,
     control_name: String,
+    /// The target's, drawn by this start.
+    epoch: i64,
 }
 
 impl Found {
