@@ -173,7 +173,10 @@ impl TargetSession {
         self.within(|target, tx, _| {
             target.lock(tx, &key)?;
             let Some(Val::Checkpoint(old)) = target.get(tx, &key) else { return Ok(Answer::Done(0)) };
-            if old.epoch != epoch {
+            if broken!(PartitionCheckpointLost) {
+                return Ok(Answer::Done(1));
+            }
+            if old.epoch != epoch && !broken!(NoPartitionEpoch) {
                 return Ok(Answer::Done(0));
             }
             let new = Checkpoint {
@@ -182,6 +185,9 @@ impl TargetSession {
                 capture_epoch: old.capture_epoch.max(capture_epoch),
                 ..old
             };
+            if broken!(PartitionCheckpointOutside) {
+                target.committed.insert(key.clone(), Val::Checkpoint(new.clone()));
+            }
             target.put(tx, key, Some(Val::Checkpoint(new)))?;
             Ok(Answer::Done(1))
         })
@@ -204,7 +210,8 @@ impl TargetSession {
         let (topic, marker) = (text_param(params, 1), text_param(params, 2));
         let (position, capture_epoch) = (optional_text(params, 3), int8_param(params, 4));
         self.within(|target, tx, _| {
-            for (key, offset) in arrived(target, tx, &topic, |at| at == marker) {
+            let most = if broken!(MarkerMovesOne) { 1 } else { usize::MAX };
+            for (key, offset) in arrived(target, tx, &topic, |at| at == marker).into_iter().take(most) {
                 let Key::Barrier(_, _, partition) = key else { continue };
                 let at = Key::Checkpoint(topic.clone(), partition);
                 target.put(tx, key, None)?;

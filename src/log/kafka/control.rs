@@ -168,7 +168,7 @@ impl ControlTail {
             return None;
         };
         match self.epochs.insert(name.to_owned(), epoch) {
-            Some(higher) if higher > epoch => {
+            Some(higher) if higher > epoch && !broken!(LastRecordWins) => {
                 self.epochs.insert(name.to_owned(), higher);
                 self.supersede(name, epoch);
                 return None;

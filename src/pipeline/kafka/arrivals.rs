@@ -53,7 +53,11 @@ impl TableReader {
             let epoch = i64::try_from(event.epoch).unwrap_or(i64::MAX);
             let seen = event.position.is_some_and(|position| work.position.is_some_and(|last| position <= last));
             let ours = !matches!(event.kind, Kind::Foreign);
-            let late = ours && epoch < work.capture_epoch;
+            let late = ours && epoch < work.capture_epoch && !broken!(LateCaptureTaken);
+            let truncates = |kind: &Kind| matches!(kind, Kind::Change { change, .. } if change.op == Op::Truncate);
+            let seen = seen && !broken!(LogReplaysApplied) && !(broken!(TruncateReplayed) && truncates(&event.kind));
+            // rows of a copy have no place in the stream
+            let seen = seen || broken!(ReadsHavePlaces) && event.position.is_none() && work.position.is_some() && event.requests.is_empty();
             if late || seen || matches!(event.kind, Kind::Foreign | Kind::Tombstone) {
                 work.next_offset = message.offset + 1;
                 continue;
@@ -66,7 +70,7 @@ impl TableReader {
                     let attempt = event.attempt.unwrap_or_default().to_owned();
                     work.marker = Some((Marker::Reset { attempt, epoch }, message.offset));
                 }
-                Kind::Change { change, .. } if change.op == Op::Truncate => {
+                Kind::Change { change, .. } if change.op == Op::Truncate && !broken!(TruncateNoMarker) => {
                     work.marker = Some((Marker::Truncate(change.position), message.offset));
                 }
                 Kind::Change { mut change, at } => {
@@ -81,11 +85,12 @@ impl TableReader {
                         Some("doubtful") => Base::Doubtful,
                         Some(_) => Base::Mixed,
                         // a row that is read again mostly is there
-                        None if !event.requests.is_empty() => Base::Mixed,
+                        None if !event.requests.is_empty() && !broken!(RereadsExact) => Base::Mixed,
                         None => Base::Exact,
                     };
                     work.answered.extend(event.requests.iter().map(|&request| (message.offset, request)));
-                    for (plan, binding) in &self.shapes[shape].plans {
+                    let absent = change.op == Op::Delete && event.position.is_none();
+                    for (plan, binding) in self.shapes[shape].plans.iter().filter(|_| !(absent && broken!(AbsentPassedOver))) {
                         work.items.push(Item { plan: *plan, change: change.clone(), binding: Ok(Arc::clone(binding)), base });
                         work.places.push((message.offset, work.position));
                         work.times.push(at);

@@ -17,7 +17,7 @@ use crate::event::{Encoder, Frame, control_topic};
 use crate::fate::Fate;
 use crate::finding::Finding;
 use crate::log::LogError;
-use crate::log::kafka::{Admin, Contents, Control, ControlTail, Producer, TopicSpec};
+use crate::log::kafka::{Admin, Contents, Control, ControlTail, Ends, Producer, TopicSpec};
 use crate::mapping::TablePlan;
 use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
@@ -145,6 +145,10 @@ impl CaptureLife {
         reader: Reader,
         attended: bool,
     ) -> Result<End, PipelineError> {
+        if reader.confirmed_at_start() > found.record.end() {
+            // another has had the slot since we looked, and is gone: what we would say is older than what he said
+            return Ok(End::Again);
+        }
         let (producer, control) = found.announce(&self.connector).await?;
         let Found { prepared, specs, mut record, epoch, .. } = found;
         let (incarnation, database) = (prepared.incarnation(), prepared.record.source_database.clone());
@@ -219,10 +223,19 @@ impl CaptureLife {
             // nobody applies what left the connector file; what is new has no ends yet
             record.ends.keep(|topic| topic == control_name || topics.is_known(topic));
         }
+        // What was brought of a copy is recorded in the target, and how far it reaches perhaps nowhere: whoever brought it may have been killed
+        // between the two. It was in the log before we drew our epoch.
+        let mut reached = Ends::default();
+        for spec in topics.specs.iter().filter(|spec| !topics.gone.contains(&spec.topic) && !broken!(CopyEndsForgotten)) {
+            for partition in spec.partitions().all() {
+                reached.raise(&spec.topic, partition, admin.ends_of(&spec.topic, partition, BROKER_LIMIT).await?.1);
+            }
+        }
         let specs = topics.specs;
         prepared.record.made.topics = specs.iter().map(|spec| spec.topic.clone()).chain([control_name.clone()]).collect();
         store::connector::write(target, &prepared.record).await?;
-        let record = self.slot_record((source, slot), target, &mut prepared, old, &specs).await?;
+        let mut record = self.slot_record((source, slot), target, &mut prepared, old, &specs).await?;
+        record.ends.raise_all(&reached);
         Ok(Found { prepared, specs, record, contents, control_name, epoch })
     }
 
@@ -252,7 +265,7 @@ impl CaptureLife {
             tables: BTreeMap::new(),
         };
         let mut record = old.unwrap_or(fresh);
-        record.epoch += 1;
+        record.epoch += u64::from(!broken!(SameCaptureEpoch));
         record.timeline = prepared.facts.timeline;
         let copied = self.options.copy == FirstCopy::Skip;
         let at = record.position().map_err(|_| damaged())?;

@@ -50,6 +50,7 @@ pub async fn take_up(
     let endpoint = &life.connector.target.endpoint;
     let target = session::open(&tasks, endpoint, &life.connector.object_name()).await.map_err(PipelineError::Target)?;
     // Whoever copied before us can record nothing any more. And nobody has come since we drew: he might not know of us.
+    let epoch = if broken!(EpochsApart) { checkpoint::take(&target, name, checkpoint::LOCAL, 0).await?.epoch } else { epoch };
     if !checkpoint::is_ours(&target, name, epoch).await? {
         return Err(TargetError::Fenced.into());
     }

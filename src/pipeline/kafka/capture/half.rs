@@ -165,6 +165,7 @@ impl Half {
     async fn emit(&mut self, table: usize, change: &Change) -> Result<Result<(), (String, String)>, PipelineError> {
         let (xid, committed_at) = self.at.open.unwrap_or_default();
         let base = match self.window.base(table, change.position) {
+            _ if broken!(BaseUntold) => None,
             Base::Exact | Base::Beside => None,
             Base::Mixed => Some("mixed"),
             Base::Doubtful => Some("doubtful"),
@@ -185,7 +186,7 @@ impl Half {
         let partitions = spec.partitions();
         let sent = if change.op == Op::Truncate {
             let mut sent = Ok(());
-            for partition in partitions.all() {
+            for partition in partitions.all().take(if broken!(TruncateToOne) { 1 } else { usize::MAX }) {
                 sent = sent.and(self.producer.send(group, &spec.topic, partition, &self.frame).await);
             }
             sent
@@ -262,9 +263,9 @@ fn split(encoder: &Encoder, change: Change) -> (Change, Option<Change>) {
         (Op::Update, Some(old), Some(new)) => encoder.is_keyless() || !encoder.key_cells(old).eq(encoder.key_cells(new)),
         _ => false,
     };
-    if moves {
+    if moves && !broken!(MovesWhole) {
         let position = change.position;
-        let next = Position { ordinal: position.ordinal + 1, ..position };
+        let next = Position { ordinal: position.ordinal + u64::from(!broken!(MovesAtOnePlace)), ..position };
         let delete = Change { op: Op::Delete, after: None, ..change.clone() };
         let insert = Change { op: Op::Insert, position: next, before: Before::Absent, ..change };
         (delete, Some(insert))

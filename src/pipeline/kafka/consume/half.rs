@@ -66,15 +66,15 @@ impl Half {
             let client = self.session.client();
             let taken = checkpoint::take(client, &self.connector, &partition.topic, partition.partition).await?;
             let held = self.is_broken(spec);
-            let next_offset = taken.log_offset.unwrap_or(0);
+            let next_offset = if broken!(OffsetIgnored) { 0 } else { taken.log_offset.unwrap_or(0) };
             let doing = if held { Doing::Broken } else { Doing::Running };
             starts.push((partition.clone(), if held { Start::Held } else { Start::At(next_offset) }));
             self.shares.push(Share {
                 partition: partition.clone(),
                 spec,
                 epoch: taken.epoch,
-                capture_epoch: taken.capture_epoch,
-                position: taken.position,
+                capture_epoch: if broken!(CaptureEpochForgotten) { 0 } else { taken.capture_epoch },
+                position: taken.position.filter(|_| !broken!(PositionForgotten)),
                 next_offset,
                 doing,
                 stuck_since: None,
@@ -141,7 +141,7 @@ impl Half {
         let of = |share: &Share| share.partition.topic == *batch.topic() && share.partition.partition == batch.partition();
         let Some(at) = self.shares.iter().position(of) else { return };
         let share = &self.shares[at];
-        if share.doing != Doing::Running {
+        if share.doing != Doing::Running && !(broken!(MarkerPassed) && matches!(share.doing, Doing::Barrier { .. })) {
             return;
         }
         let work = works.entry(at).or_insert_with(|| Work {
@@ -203,12 +203,12 @@ impl Half {
         }
         for (number, plan) in self.applier.plans.iter().enumerate() {
             let keys: Vec<_> = applied.rereads.iter().filter(|one| one.plan == number).map(|one| &one.key).collect();
-            if !keys.is_empty() {
+            if !keys.is_empty() && !broken!(LogRereadForgotten) {
                 reread::add(self.session.client(), &self.connector, &plan.target, &keys).await?;
             }
         }
         let answered: Vec<i64> = moving.iter().flat_map(|(_, work)| work.answered.iter().map(|(_, id)| *id)).collect();
-        if !answered.is_empty() {
+        if !answered.is_empty() && !broken!(AnswersForgotten) {
             reread::answered(self.session.client(), &self.connector, &answered).await?;
         }
         let started = Instant::now();
