@@ -103,7 +103,7 @@ mod kept {
         ] [
         /// What a capture sends that another has followed is applied.
         LateCaptureTaken,
-        /// A capture begins under its predecessor's number.
+        /// A capture numbers itself by what the control topic says.
         SameCaptureEpoch,
         /// The last record in the control topic counts, whoever wrote it.
         LastRecordWins,
@@ -136,6 +136,8 @@ mod kept {
         MarkerAlone,
         /// A partition goes on while it stands at a marker.
         MarkerPassed,
+        /// A marker that others have passed is opened again.
+        MarkerStale,
         /// Whoever opens a marker moves one partition's checkpoint.
         MarkerMovesOne,
         /// A row that moves is one event, in its new key's partition.

@@ -77,6 +77,17 @@ pub async fn take(client: &Client, connector: &str, topic: &str, partition: i32)
     checkpoint(&row)
 }
 
+/// Draws a capture's number: above all that were drawn, and above `known`. `None`: another has taken the connector since `epoch`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn number_capture(client: &Client, connector: &str, epoch: i64, known: i64) -> Result<Option<i64>, StoreError> {
+    let sql = "UPDATE tablelift.checkpoint SET capture_epoch = greatest(capture_epoch, $3) + 1
+               WHERE connector = $1 AND topic = $4 AND partition = 0 AND epoch = $2 RETURNING capture_epoch";
+    let row = client.query_opt(sql, &[&connector, &epoch, &known, &LOCAL]).await.map_err(doing("number the capture"))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 /// What was known of a topic is void.
 async fn forget(client: &Client, connector: &str, topic: &str) -> Result<(), StoreError> {
     for table in ["checkpoint", "barrier"] {

@@ -23,7 +23,7 @@ pub const KNOWN: &[(&str, &[u32], &[u32])] = &[
     ("DELETE FROM tablelift.checkpoint WHERE connector = $1 AND topic = $2", &[TEXT, TEXT], &[]),
     ("INSERT INTO tablelift.checkpoint (connector, topic, partition, log_offset)", &[TEXT, TEXT, INT8S], &[]),
     ("INSERT INTO tablelift.barrier", &[TEXT, TEXT, TEXT, INT4, INT8, INT8], &[]),
-    ("SELECT partition FROM tablelift.barrier", &[TEXT, TEXT, TEXT], &[INT4]),
+    ("SELECT b.partition FROM tablelift.barrier AS b JOIN", &[TEXT, TEXT, TEXT], &[INT4]),
     ("SELECT coalesce(bool_and(capture_epoch = 0), true)", &[TEXT, TEXT], &[BOOL]),
     ("WITH here AS (DELETE FROM tablelift.barrier", &[TEXT, TEXT, TEXT, TEXT, INT8], &[]),
     ("DELETE FROM tablelift.barrier WHERE connector = $1 AND topic = $2 AND marker <", &[TEXT, TEXT, TEXT], &[]),
@@ -42,6 +42,7 @@ pub const KNOWN: &[(&str, &[u32], &[u32])] = &[
         &[TEXT, TEXT, TEXT, INT4, TEXT, TEXT, INT4, TEXT, TEXT, INT4, TEXT],
         &[],
     ),
+    ("UPDATE tablelift.checkpoint SET capture_epoch = greatest", &[TEXT, INT8, INT8, TEXT], &[INT8]),
 ];
 
 fn row(key: &Key, found: &Checkpoint) -> Option<Vec<Value>> {
@@ -74,6 +75,11 @@ fn arrived(target: &Target, tx: &Tx, topic: &str, which: impl Fn(&str) -> bool) 
         _ => None,
     };
     target.all(tx).into_iter().filter_map(of).collect()
+}
+
+/// The checkpoint has not passed an offset.
+fn is_before(target: &Target, tx: &Tx, at: &Key, offset: i64) -> bool {
+    matches!(target.get(tx, at), Some(Val::Checkpoint(found)) if found.offset.unwrap_or(0) <= offset)
 }
 
 fn remove_all(target: &mut Target, tx: &mut Tx, keys: impl IntoIterator<Item = Key>) -> Result<Answer, Stop> {
@@ -111,9 +117,12 @@ impl TargetSession {
             5 => self.within(|target, tx, _| {
                 let (topic, marker) = (text(1), text(2));
                 let mut rows = Vec::new();
-                for (key, _) in arrived(target, tx, &topic, |at| at == marker) {
+                for (key, offset) in arrived(target, tx, &topic, |at| at == marker) {
                     target.lock(tx, &key)?;
-                    if let Key::Barrier(_, _, partition) = key {
+                    let Key::Barrier(_, _, partition) = key else { continue };
+                    let at = Key::Checkpoint(topic.clone(), partition);
+                    target.lock(tx, &at)?;
+                    if is_before(target, tx, &at, offset) || broken!(MarkerStale) {
                         rows.push(vec![Value::Int4(partition)]);
                     }
                 }
@@ -162,7 +171,18 @@ impl TargetSession {
                 let all: Vec<Key> = target.all(tx).into_iter().filter(|(_, value)| is_done(value)).map(|(key, _)| key).collect();
                 remove_all(target, tx, all)
             }),
-            _ => Ok(Answer::Done(1)),
+            15 => Ok(Answer::Done(1)),
+            _ => self.within(|target, tx, _| {
+                let (epoch, known, key) = (int8_param(params, 1), int8_param(params, 2), Key::Checkpoint(String::new(), 0));
+                target.lock(tx, &key)?;
+                let Some(Val::Checkpoint(old)) = target.get(tx, &key).filter(|found| matches!(found, Val::Checkpoint(found) if found.epoch == epoch))
+                else {
+                    return Ok(Answer::Rows(Vec::new()));
+                };
+                let capture_epoch = old.capture_epoch.max(known) + 1;
+                target.put(tx, key, Some(Val::Checkpoint(Checkpoint { capture_epoch, ..old })))?;
+                Ok(Answer::Rows(vec![vec![Value::Int8(capture_epoch)]]))
+            }),
         })
     }
 
@@ -197,8 +217,9 @@ impl TargetSession {
         let (topic, marker, partition) = (text_param(params, 1), text_param(params, 2), int4_param(params, 3));
         let (offset, epoch) = (int8_param(params, 4), int8_param(params, 5));
         self.within(|target, tx, _| {
-            let found = target.get(tx, &Key::Checkpoint(topic.clone(), partition));
-            if !matches!(found, Some(Val::Checkpoint(found)) if found.epoch == epoch) {
+            let at = Key::Checkpoint(topic.clone(), partition);
+            let is_ours = matches!(target.get(tx, &at), Some(Val::Checkpoint(found)) if found.epoch == epoch);
+            if !is_ours || !is_before(target, tx, &at, offset) && !broken!(MarkerStale) {
                 return Ok(Answer::Done(0));
             }
             target.put(tx, Key::Barrier(topic, marker, partition), Some(Val::Offset(offset)))?;

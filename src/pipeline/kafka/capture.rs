@@ -29,6 +29,7 @@ use crate::preflight::Compiled;
 use crate::source::{self, Reader, SlotFacts, SlotName, SourceError};
 use crate::store::{self, checkpoint};
 use crate::store::table_state::Halted;
+use crate::target::TargetError;
 use crate::telemetry::Meter;
 use again::Misfits;
 use copies::Copies;
@@ -234,7 +235,7 @@ impl CaptureLife {
         let specs = topics.specs;
         prepared.record.made.topics = specs.iter().map(|spec| spec.topic.clone()).chain([control_name.clone()]).collect();
         store::connector::write(target, &prepared.record).await?;
-        let mut record = self.slot_record((source, slot), target, &mut prepared, old, &specs).await?;
+        let mut record = self.slot_record((source, slot), (target, epoch), &mut prepared, old, &specs).await?;
         record.ends.raise_all(&reached);
         Ok(Found { prepared, specs, record, contents, control_name, epoch })
     }
@@ -243,7 +244,7 @@ impl CaptureLife {
     async fn slot_record(
         &self,
         (source, slot): (&tokio_postgres::Client, Option<SlotFacts>),
-        target: &tokio_postgres::Client,
+        (target, drawn): (&tokio_postgres::Client, i64),
         prepared: &mut Prepared,
         old: Option<SlotRecord>,
         specs: &[TableSpec],
@@ -265,7 +266,13 @@ impl CaptureLife {
             tables: BTreeMap::new(),
         };
         let mut record = old.unwrap_or(fresh);
-        record.epoch += u64::from(!broken!(SameCaptureEpoch));
+        // not by the record alone: an earlier capture's may still be on its way to the log
+        let known = i64::try_from(record.epoch).unwrap_or(i64::MAX);
+        record.epoch = match checkpoint::number_capture(target, &self.connector.name, drawn, known).await? {
+            _ if broken!(SameCaptureEpoch) => record.epoch + 1,
+            Some(number) => u64::try_from(number).unwrap_or(record.epoch + 1),
+            None => return Err(TargetError::Fenced.into()),
+        };
         record.timeline = prepared.facts.timeline;
         let copied = self.options.copy == FirstCopy::Skip;
         let at = record.position().map_err(|_| damaged())?;
