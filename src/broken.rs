@@ -136,6 +136,8 @@ mod kept {
         MarkerAlone,
         /// A partition goes on while it stands at a marker.
         MarkerPassed,
+        /// What an older capture sends behind a marker of a newer one is applied.
+        MarkerEpochUnsaid,
         /// A marker that others have passed is opened again.
         MarkerStale,
         /// Whoever opens a marker moves one partition's checkpoint.

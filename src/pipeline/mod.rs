@@ -42,14 +42,14 @@ pub use held::{Held, held, same_source};
 pub use holdup::Watch;
 #[cfg(test)]
 pub(crate) use holdup::{Busy, Side};
-#[cfg(test)]
-pub(crate) use run::stands_by;
 pub use live::Live;
 pub use observe::{Answer, Observer};
 pub use prepare::{FirstCopy, Prepared, prepare};
 pub use remove::{Removal, plan as plan_removal, remove};
 pub use report::Reporter;
 pub use resync::{Asked, CopyOrder, ResyncError, Wish, order as order_copies, resync};
+#[cfg(test)]
+pub(crate) use run::stands_by;
 pub use run::{Course, End, Life, RunOptions, run, stopped};
 pub use session::open as open_session;
 pub use start_error::PipelineError;

@@ -102,13 +102,7 @@ async fn forget(client: &Client, connector: &str, topic: &str) -> Result<(), Sto
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn begin_at(
-    client: &Client,
-    connector: &str,
-    epoch: i64,
-    topic: &str,
-    offsets: &[i64],
-) -> Result<bool, StoreError> {
+pub async fn begin_at(client: &Client, connector: &str, epoch: i64, topic: &str, offsets: &[i64]) -> Result<bool, StoreError> {
     client.batch_execute("BEGIN").await.map_err(doing("begin a topic"))?;
     if !is_ours(client, connector, epoch).await? && !broken!(BeginsUnasked) {
         client.batch_execute("ROLLBACK").await.map_err(doing("begin a topic"))?;

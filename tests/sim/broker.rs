@@ -2,9 +2,9 @@
 //! never; readers of the control topic. What a process that was killed has sent may still arrive, long after.
 
 use super::world::{Shared, World};
+use crate::log::Doing;
 use crate::log::LogError;
 use crate::log::kafka::memory::{self, Member, Record, Sent, Told, away};
-use crate::log::Doing;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -184,8 +184,13 @@ struct Shown<'a>(&'a [Sent]);
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for one in self.0 {
-            let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or("-".into(), |bytes| String::from_utf8_lossy(bytes).into_owned());
-            let headers = one.record.headers.iter().map(|(name, value)| format!("{}={}", &name[name.len().min(10)..], String::from_utf8_lossy(value)));
+            let text =
+                |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or("-".into(), |bytes| String::from_utf8_lossy(bytes).into_owned());
+            let headers = one
+                .record
+                .headers
+                .iter()
+                .map(|(name, value)| format!("{}={}", &name[name.len().min(10)..], String::from_utf8_lossy(value)));
             let value = text(&one.record.value);
             let start = value.find("\"source\"").unwrap_or(value.len().min(200));
             write!(f, "[{} {} {:?}] ", text(&one.record.key), &value[..start], headers.collect::<Vec<_>>())?;

@@ -192,9 +192,7 @@ impl Known {
         }
         let at = |feed: &Feed| usize::try_from(feed.next).expect("not negative");
         let records = |partition: &Partition| broker.partition(&partition.topic, partition.partition).expect("it was assigned");
-        let has = |(partition, feed): &(&Partition, &mut Feed)| {
-            !feed.held && !feed.paused && records(partition).len() > at(feed)
-        };
+        let has = |(partition, feed): &(&Partition, &mut Feed)| !feed.held && !feed.paused && records(partition).len() > at(feed);
         let mut able: Vec<(&Partition, &mut Feed)> = self.feeds.iter_mut().filter(has).collect();
         if able.is_empty() {
             return false;

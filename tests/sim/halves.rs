@@ -41,7 +41,10 @@ impl World {
         let end = Lsn(self.source.confirmed);
         let table = |name: &str| {
             let copied = name == "clicks";
-            (format!("public.{name}"), serde_json::json!({ "copied": copied, "rows_copied": 0, "lacks_from": null, "halted": null }))
+            (
+                format!("public.{name}"),
+                serde_json::json!({ "copied": copied, "rows_copied": 0, "lacks_from": null, "halted": null }),
+            )
         };
         let tables: BTreeMap<String, serde_json::Value> = SHAPES.iter().map(|shape| table(shape.name)).collect();
         let record = serde_json::json!({
@@ -85,7 +88,8 @@ impl Daemon {
     fn apply(&self) -> impl Future<Output = Result<End, PipelineError>> + use<> {
         let (connector, stop, compiled) = (Arc::clone(&self.connector), self.stopped.clone(), self.compiled.clone());
         let board = Arc::new(Board::default());
-        let mut life = ApplyLife { connector: Arc::clone(&connector), stop, board: Arc::clone(&board), publish: Arc::new(|_| {}) };
+        let mut life =
+            ApplyLife { connector: Arc::clone(&connector), stop, board: Arc::clone(&board), publish: Arc::new(|_| {}) };
         async move {
             let tasks = Tasks::default();
             let target = open_session(&tasks, &connector.target.endpoint, "us").await.map_err(PipelineError::Target)?;

@@ -20,7 +20,8 @@ impl World {
             Some(Val::Checkpoint(found)) => found.offset.unwrap_or(0),
             _ => 0,
         };
-        let reached = |(topic, ends): (&String, &Vec<i64>)| (0..).zip(ends).all(|(partition, end)| offset(topic, partition) >= *end);
+        let reached =
+            |(topic, ends): (&String, &Vec<i64>)| (0..).zip(ends).all(|(partition, end)| offset(topic, partition) >= *end);
         ends.iter().filter(|(topic, _)| !topic.ends_with(".tablelift")).all(reached).then_some(*end)
     }
 

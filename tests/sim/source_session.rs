@@ -72,7 +72,8 @@ impl SourceSession {
         let shape = &SHAPES[table];
         let keys = keys_in(sql, shape.key.len());
         let mut rows = world.source.read(table, &snapshot, None);
-        let nth = |row: &super::source::Cells| keys.iter().position(|key| super::target::key_of(table, row).as_ref() == Some(key));
+        let nth =
+            |row: &super::source::Cells| keys.iter().position(|key| super::target::key_of(table, row).as_ref() == Some(key));
         if sql.contains("SELECT k.nth, ") {
             let numbered = rows.iter().filter_map(|row| Some(format!("{}\t{}", nth(row)?, line(row))));
             return Answer::CopyOut(numbered.collect());

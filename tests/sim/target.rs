@@ -187,6 +187,12 @@ impl Target {
         all
     }
 
+    /// The same, in no order, and nothing copied.
+    pub fn each<'t>(&'t self, tx: &'t Tx) -> impl Iterator<Item = (&'t Key, &'t Val)> {
+        let base = self.committed.iter().filter(|(key, _)| !tx.overlay.contains_key(key));
+        base.chain(tx.overlay.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))))
+    }
+
     pub fn put(&mut self, tx: &mut Tx, key: Key, value: Option<Val>) -> Result<(), Stop> {
         self.lock(tx, &key)?;
         tx.overlay.insert(key, value);

@@ -15,11 +15,7 @@ pub const KNOWN: &[(&str, &[u32], &[u32])] = &[
         &[TEXT],
         &[TEXT, INT4, INT8, INT8, TEXT, TEXT, INT8],
     ),
-    (
-        "UPDATE tablelift.checkpoint SET position = coalesce($5, position)",
-        &[TEXT, TEXT, INT4, INT8, TEXT, INT8, INT8, INT8],
-        &[],
-    ),
+    ("UPDATE tablelift.checkpoint SET position = coalesce($5, position)", &[TEXT, TEXT, INT4, INT8, TEXT, INT8, INT8, INT8], &[]),
     ("DELETE FROM tablelift.checkpoint WHERE connector = $1 AND topic = $2", &[TEXT, TEXT], &[]),
     ("INSERT INTO tablelift.checkpoint (connector, topic, partition, log_offset)", &[TEXT, TEXT, INT8S], &[]),
     ("INSERT INTO tablelift.barrier", &[TEXT, TEXT, TEXT, INT4, INT8, INT8], &[]),
@@ -30,18 +26,10 @@ pub const KNOWN: &[(&str, &[u32], &[u32])] = &[
     ("DELETE FROM tablelift.barrier WHERE connector = $1 AND topic = $2", &[TEXT, TEXT], &[]),
     ("SELECT c.log_offset, EXISTS (SELECT FROM tablelift.barrier", &[TEXT, TEXT, INT4, TEXT], &[INT8, BOOL]),
     ("INSERT INTO tablelift.watermark AS w", &[TEXT, TEXT, TEXT], &[]),
-    (
-        "UPDATE tablelift.table_state SET lacks_from = $3, state = CASE",
-        &[TEXT, TEXT, TEXT, BOOL, INT8, TEXT, TEXT, INT8],
-        &[],
-    ),
+    ("UPDATE tablelift.table_state SET lacks_from = $3, state = CASE", &[TEXT, TEXT, TEXT, BOOL, INT8, TEXT, TEXT, INT8], &[]),
     ("UPDATE tablelift.table_state SET window_until", &[TEXT, TEXT, TEXT, TEXT], &[]),
     ("DELETE FROM tablelift.reread WHERE connector = $1 AND id = ANY", &[TEXT, INT8S], &[]),
-    (
-        "INSERT INTO tablelift.connector (name",
-        &[TEXT, TEXT, TEXT, INT4, TEXT, TEXT, INT4, TEXT, TEXT, INT4, TEXT],
-        &[],
-    ),
+    ("INSERT INTO tablelift.connector (name", &[TEXT, TEXT, TEXT, INT4, TEXT, TEXT, INT4, TEXT, TEXT, INT4, TEXT], &[]),
     ("UPDATE tablelift.checkpoint SET capture_epoch = greatest", &[TEXT, INT8, INT8, TEXT], &[INT8]),
 ];
 
@@ -61,20 +49,26 @@ fn row(key: &Key, found: &Checkpoint) -> Option<Vec<Value>> {
 
 /// A topic's checkpoints.
 fn checkpoints(target: &Target, tx: &Tx, topic: Option<&str>) -> Vec<(Key, Checkpoint)> {
-    let of = |(key, value)| match (&key, value) {
-        (Key::Checkpoint(at, _), Val::Checkpoint(found)) if topic.is_none_or(|topic| topic == at) => Some((key, found)),
+    let of = |(key, value): (&Key, &Val)| match (key, value) {
+        (Key::Checkpoint(at, _), Val::Checkpoint(found)) if topic.is_none_or(|topic| topic == at) => {
+            Some((key.clone(), found.clone()))
+        }
         _ => None,
     };
-    target.all(tx).into_iter().filter_map(of).collect()
+    let mut all: Vec<_> = target.each(tx).filter_map(of).collect();
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all
 }
 
 /// The partitions that stand before a marker.
 fn arrived(target: &Target, tx: &Tx, topic: &str, which: impl Fn(&str) -> bool) -> Vec<(Key, i64)> {
-    let of = |(key, value)| match (&key, value) {
-        (Key::Barrier(at, marker, _), Val::Offset(offset)) if at == topic && which(marker) => Some((key, offset)),
+    let of = |(key, value): (&Key, &Val)| match (key, value) {
+        (Key::Barrier(at, marker, _), Val::Offset(offset)) if at == topic && which(marker) => Some((key.clone(), *offset)),
         _ => None,
     };
-    target.all(tx).into_iter().filter_map(of).collect()
+    let mut all: Vec<_> = target.each(tx).filter_map(of).collect();
+    all.sort();
+    all
 }
 
 /// The checkpoint has not passed an offset.
@@ -168,14 +162,15 @@ impl TargetSession {
             14 => self.within(|target, tx, _| {
                 let ids = int8s_param(params, 1);
                 let is_done = |value: &Val| matches!(value, Val::Reread(reread) if ids.contains(&reread.id));
-                let all: Vec<Key> = target.all(tx).into_iter().filter(|(_, value)| is_done(value)).map(|(key, _)| key).collect();
+                let all: Vec<Key> = target.each(tx).filter(|(_, value)| is_done(value)).map(|(key, _)| key.clone()).collect();
                 remove_all(target, tx, all)
             }),
             15 => Ok(Answer::Done(1)),
             _ => self.within(|target, tx, _| {
                 let (epoch, known, key) = (int8_param(params, 1), int8_param(params, 2), Key::Checkpoint(String::new(), 0));
                 target.lock(tx, &key)?;
-                let Some(Val::Checkpoint(old)) = target.get(tx, &key).filter(|found| matches!(found, Val::Checkpoint(found) if found.epoch == epoch))
+                let Some(Val::Checkpoint(old)) =
+                    target.get(tx, &key).filter(|found| matches!(found, Val::Checkpoint(found) if found.epoch == epoch))
                 else {
                     return Ok(Answer::Rows(Vec::new()));
                 };

@@ -107,7 +107,11 @@ const KNOWN: &[(&str, &[u32], &[u32])] = &[
     ("SELECT pg_catalog.count(*) FROM tablelift.reread", &[TEXT], &[INT8]),
     ("SELECT EXISTS (SELECT FROM", &[], &[BOOL]),
     ("SELECT ARRAY[", &[], &[TEXTS]),
-    ("SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $3 AND partition = 0 AND epoch = $2", &[TEXT, INT8, TEXT], &[]),
+    (
+        "SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $3 AND partition = 0 AND epoch = $2",
+        &[TEXT, INT8, TEXT],
+        &[],
+    ),
 ];
 
 impl TargetSession {
@@ -413,11 +417,12 @@ impl TargetSession {
         }
         if sql.starts_with("SELECT c.copy_paused") {
             return self.within(|target, tx, _| {
-                let copying = |key, value: Val| match (key, value) {
-                    (Key::State(table), Val::State(state)) if state.state == "copy" => Some(table),
+                let copying = |(key, value): (&Key, &Val)| match (key, value) {
+                    (Key::State(table), Val::State(state)) if state.state == "copy" => Some(*table),
                     _ => None,
                 };
-                let copying: Vec<usize> = target.all(tx).into_iter().filter_map(|(key, value)| copying(key, value)).collect();
+                let mut copying: Vec<usize> = target.each(tx).filter_map(copying).collect();
+                copying.sort_unstable();
                 let row = |table: &usize| {
                     let mut row = vec![Value::Bool(false)];
                     row.extend(named(*table));
@@ -495,12 +500,12 @@ impl TargetSession {
                         && !not.contains(&reread.id)
                 };
                 let mut rows: Vec<(i64, Vec<Value>)> = Vec::new();
-                for (key, value) in target.all(tx) {
+                for (key, value) in target.each(tx) {
                     if let (Key::Reread(table, key), Val::Reread(reread)) = (key, value)
-                        && due(&reread)
+                        && due(reread)
                     {
-                        let mut row = named(table);
-                        row.extend([Value::Texts(key), Value::Int8(reread.id)]);
+                        let mut row = named(*table);
+                        row.extend([Value::Texts(key.clone()), Value::Int8(reread.id)]);
                         rows.push((reread.id, row));
                     }
                 }
@@ -511,7 +516,7 @@ impl TargetSession {
         }
         if sql.starts_with("SELECT pg_catalog.count(*)") {
             return self.within(|target, tx, _| {
-                let count = target.all(tx).keys().filter(|key| matches!(key, Key::Reread(..))).count();
+                let count = target.each(tx).filter(|(key, _)| matches!(key, Key::Reread(..))).count();
                 Ok(Answer::Rows(vec![vec![Value::Int8(i64::try_from(count).expect("few"))]]))
             });
         }

@@ -252,8 +252,12 @@ impl World {
     /// What stands still, for people.
     pub fn lacks(&self) -> String {
         let end = if self.log.is_kafka() { self.held().unwrap_or(0) } else { self.standing().0 };
-        let open =
-            self.target.committed.iter().filter(|(key, _)| matches!(key, Key::State(_) | Key::Reread(..) | Key::Range(..) | Key::Barrier(..) | Key::Watermark | Key::Checkpoint(..)));
+        let open = self.target.committed.iter().filter(|(key, _)| {
+            matches!(
+                key,
+                Key::State(_) | Key::Reread(..) | Key::Range(..) | Key::Barrier(..) | Key::Watermark | Key::Checkpoint(..)
+            )
+        });
         let open: Vec<String> = open.map(|(key, value)| format!("{key:?}: {value:?}")).collect();
         let last = self.source.commits.last().map_or(0, |commit| commit.end);
         format!("at {} of {}\n  {}", Lsn(end), Lsn(last), open.join("\n  "))
@@ -265,9 +269,11 @@ impl World {
         (self.source.confirmed, self.source.confirmed_on_disk) = (slot, slot);
         let position = Position::start_of(INCARNATION, CommitLsn(EndLsn(Lsn(slot)).0)).to_string();
         if !self.log.is_kafka() {
-        let checkpoint = super::target::Checkpoint { position: Some(position), end: Some(slot), ..Default::default() };
-        self.target.committed.insert(Key::Checkpoint(String::new(), 0), Val::Checkpoint(checkpoint));
-        } else { self.prepared_log(); }
+            let checkpoint = super::target::Checkpoint { position: Some(position), end: Some(slot), ..Default::default() };
+            self.target.committed.insert(Key::Checkpoint(String::new(), 0), Val::Checkpoint(checkpoint));
+        } else {
+            self.prepared_log();
+        }
         for (number, shape) in SHAPES.iter().enumerate() {
             let state = if shape.key.is_empty() { "follow" } else { "new" };
             let state = super::target::State { state: state.to_owned(), ..Default::default() };

@@ -144,7 +144,8 @@ impl Admin {
     pub async fn ensure(&self, topics: &[TopicSpec], limit: Duration) -> Result<Vec<String>, LogError> {
         #[cfg(test)]
         if let Some(broker) = memory::posted() {
-            let made = |topic: &TopicSpec| broker.makes(&topic.name, topic.partitions).map(|made| made.then(|| topic.name.clone()));
+            let made =
+                |topic: &TopicSpec| broker.makes(&topic.name, topic.partitions).map(|made| made.then(|| topic.name.clone()));
             return topics.iter().filter_map(|topic| made(topic).transpose()).collect();
         }
         let until = Instant::now() + limit;

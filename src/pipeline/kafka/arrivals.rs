@@ -57,7 +57,8 @@ impl TableReader {
             let truncates = |kind: &Kind| matches!(kind, Kind::Change { change, .. } if change.op == Op::Truncate);
             let seen = seen && !broken!(LogReplaysApplied) && !(broken!(TruncateReplayed) && truncates(&event.kind));
             // rows of a copy have no place in the stream
-            let seen = seen || broken!(ReadsHavePlaces) && event.position.is_none() && work.position.is_some() && event.requests.is_empty();
+            let seen = seen
+                || broken!(ReadsHavePlaces) && event.position.is_none() && work.position.is_some() && event.requests.is_empty();
             if late || seen || matches!(event.kind, Kind::Foreign | Kind::Tombstone) {
                 work.next_offset = message.offset + 1;
                 continue;

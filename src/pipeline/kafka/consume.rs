@@ -154,11 +154,7 @@ impl ApplyLife {
     }
 
     /// Waits until capture has said what there is; gives it, and the words it used.
-    async fn await_capture(
-        &mut self,
-        target: &Client,
-        kafka: &Kafka,
-    ) -> Result<Option<Said>, PipelineError> {
+    async fn await_capture(&mut self, target: &Client, kafka: &Kafka) -> Result<Option<Said>, PipelineError> {
         loop {
             let made =
                 store::schema::exists(target).await? && store::connector::read(target, &self.connector.name).await?.is_some();

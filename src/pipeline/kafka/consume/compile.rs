@@ -18,11 +18,7 @@ pub type Compiled = (Vec<TablePlan>, BTreeMap<TableName, Halted>);
 ///
 /// # Errors
 /// The target could not be asked.
-pub async fn compile(
-    target: &mut Client,
-    connector: &Connector,
-    specs: &[TableSpec],
-) -> Result<Compiled, PipelineError> {
+pub async fn compile(target: &mut Client, connector: &Connector, specs: &[TableSpec]) -> Result<Compiled, PipelineError> {
     let names: Vec<TableName> = specs.iter().flat_map(|spec| &spec.rules).map(|rule| rule.target.clone()).collect();
     let changed = structure::changed(None, target, connector).await?;
     let mut shapes = catalog::target_shapes(&*target, &names).await?;
