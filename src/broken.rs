@@ -134,8 +134,6 @@ mod kept {
         TruncateToOne,
         /// The first partition at a marker opens it.
         MarkerAlone,
-        /// A partition goes on while it stands at a marker.
-        MarkerPassed,
         /// What an older capture sends behind a marker of a newer one is applied.
         MarkerEpochUnsaid,
         /// A marker that others have passed is opened again.

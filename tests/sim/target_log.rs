@@ -257,7 +257,7 @@ impl TargetSession {
             let Some(Val::State(found)) = target.get(tx, &key) else { return Ok(Answer::Done(0)) };
             let because = found.halted.as_ref().map(|(because, _)| because);
             let differs = (&found.lacks, because) != (&lacks, halted.as_ref().map(|(because, _)| because));
-            if !differs && !(copied && found.state == "new") {
+            if !(differs || copied && found.state == "new") {
                 return Ok(Answer::Done(0));
             }
             let done = change_state(target, tx, table, |state| {

@@ -79,6 +79,7 @@ impl Producer {
         if let Some(failure) = self.death().await {
             return Err(failure);
         }
+        #[allow(clippy::infallible_destructuring_match, reason = "the simulation has another")]
         let inner = match &self.link {
             Link::Broker(inner) => inner,
             #[cfg(test)]

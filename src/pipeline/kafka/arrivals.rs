@@ -51,14 +51,20 @@ impl TableReader {
                 }
             };
             let epoch = i64::try_from(event.epoch).unwrap_or(i64::MAX);
-            let seen = event.position.is_some_and(|position| work.position.is_some_and(|last| position <= last));
+            let mut seen = event.position.is_some_and(|position| work.position.is_some_and(|last| position <= last));
             let ours = !matches!(event.kind, Kind::Foreign);
             let late = ours && epoch < work.capture_epoch && !broken!(LateCaptureTaken);
             let truncates = |kind: &Kind| matches!(kind, Kind::Change { change, .. } if change.op == Op::Truncate);
-            let seen = seen && !broken!(LogReplaysApplied) && !(broken!(TruncateReplayed) && truncates(&event.kind));
+            if broken!(LogReplaysApplied) {
+                seen = false;
+            }
+            if truncates(&event.kind) && broken!(TruncateReplayed) {
+                seen = false;
+            }
             // rows of a copy have no place in the stream
-            let seen = seen
-                || broken!(ReadsHavePlaces) && event.position.is_none() && work.position.is_some() && event.requests.is_empty();
+            if event.position.is_none() && event.requests.is_empty() && work.position.is_some() && broken!(ReadsHavePlaces) {
+                seen = true;
+            }
             if late || seen || matches!(event.kind, Kind::Foreign | Kind::Tombstone) {
                 work.next_offset = message.offset + 1;
                 continue;

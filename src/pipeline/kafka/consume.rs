@@ -158,11 +158,9 @@ impl ApplyLife {
         loop {
             let made =
                 store::schema::exists(target).await? && store::connector::read(target, &self.connector.name).await?.is_some();
-            if made {
-                if let Some(said) = self.said(kafka).await? {
-                    self.board.waits("apply", None);
-                    return Ok(Some(said));
-                }
+            if made && let Some(said) = self.said(kafka).await? {
+                self.board.waits("apply", None);
+                return Ok(Some(said));
             }
             self.board.waits("apply", Some("capture to start and say which tables there are".to_owned()));
             tokio::select! {

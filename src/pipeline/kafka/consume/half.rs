@@ -141,7 +141,7 @@ impl Half {
         let of = |share: &Share| share.partition.topic == *batch.topic() && share.partition.partition == batch.partition();
         let Some(at) = self.shares.iter().position(of) else { return };
         let share = &self.shares[at];
-        if share.doing != Doing::Running && !(broken!(MarkerPassed) && matches!(share.doing, Doing::Barrier { .. })) {
+        if share.doing != Doing::Running {
             return;
         }
         let work = works.entry(at).or_insert_with(|| Work {
