@@ -121,8 +121,6 @@ mod kept {
         EventEndsForgotten,
         /// How far a chunk's rows reach is not said.
         ChunkEndsForgotten,
-        /// How far the rows of an earlier capture's chunks reach is not looked up.
-        CopyEndsForgotten,
         /// What was applied is applied again when it comes again.
         LogReplaysApplied,
         TruncateReplayed,
@@ -144,10 +142,6 @@ mod kept {
         MovesWhole,
         /// Both events of a row that moves have one place.
         MovesAtOnePlace,
-        /// Events do not say that rows may be newer than they.
-        BaseUntold,
-        /// A row that is read again is taken for a new one.
-        RereadsExact,
         /// Rows are read again, and nobody is told until when they are of another moment.
         RereadWindowUnsaid,
         /// A re-read is done when it is sent.
@@ -164,8 +158,6 @@ mod kept {
         CaptureEpochForgotten,
         /// What was read before a partition was begun anew counts.
         OldRunTaken,
-        /// What the target refuses is passed over.
-        RefusedPassedOver,
         /// Whoever lost a partition may still move its checkpoint.
         NoPartitionEpoch,
         /// The partition's checkpoint is kept though the rows are not.

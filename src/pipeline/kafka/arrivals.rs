@@ -92,7 +92,7 @@ impl TableReader {
                         Some("doubtful") => Base::Doubtful,
                         Some(_) => Base::Mixed,
                         // a row that is read again mostly is there
-                        None if !event.requests.is_empty() && !broken!(RereadsExact) => Base::Mixed,
+                        None if !event.requests.is_empty() => Base::Mixed,
                         None => Base::Exact,
                     };
                     work.answered.extend(event.requests.iter().map(|&request| (message.offset, request)));

@@ -227,7 +227,7 @@ impl CaptureLife {
         // What was brought of a copy is recorded in the target, and how far it reaches perhaps nowhere: whoever brought it may have been killed
         // between the two. It was in the log before we drew our epoch.
         let mut reached = Ends::default();
-        for spec in topics.specs.iter().filter(|spec| !topics.gone.contains(&spec.topic) && !broken!(CopyEndsForgotten)) {
+        for spec in topics.specs.iter().filter(|spec| !topics.gone.contains(&spec.topic)) {
             for partition in spec.partitions().all() {
                 reached.raise(&spec.topic, partition, admin.ends_of(&spec.topic, partition, BROKER_LIMIT).await?.1);
             }

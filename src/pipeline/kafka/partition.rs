@@ -101,10 +101,6 @@ impl Work {
     pub fn before(&mut self, at: usize) {
         let (offset, position) = self.places[at];
         let first = self.places.iter().position(|(other, _)| *other == offset).unwrap_or(at);
-        if broken!(RefusedPassedOver) {
-            self.items.remove(at);
-            return;
-        }
         self.items.truncate(first);
         self.places.truncate(first);
         self.times.truncate(first);

@@ -165,7 +165,6 @@ impl Half {
     async fn emit(&mut self, table: usize, change: &Change) -> Result<Result<(), (String, String)>, PipelineError> {
         let (xid, committed_at) = self.at.open.unwrap_or_default();
         let base = match self.window.base(table, change.position) {
-            _ if broken!(BaseUntold) => None,
             Base::Exact | Base::Beside => None,
             Base::Mixed => Some("mixed"),
             Base::Doubtful => Some("doubtful"),
