@@ -16,26 +16,33 @@ macro_rules! broken {
 }
 
 #[cfg(test)]
-pub use kept::{Rule, broken_by, is};
+pub use kept::{Rule, broken_by, is, none};
 
 #[cfg(test)]
 mod kept {
     use std::cell::Cell;
 
     macro_rules! rules {
-        ($($(#[doc = $doc:literal])* $rule:ident,)*) => {
+        ([$($(#[doc = $doc:literal])* $rule:ident,)*] [$($(#[doc = $doc2:literal])* $of_kafka:ident,)*]) => {
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
             pub enum Rule {
                 $($(#[doc = $doc])* $rule,)*
+                $($(#[doc = $doc2])* $of_kafka,)*
             }
 
             impl Rule {
-                pub const ALL: &[Rule] = &[$(Rule::$rule,)*];
+                pub const ALL: &[Rule] = &[$(Rule::$rule,)* $(Rule::$of_kafka,)*];
+
+                /// It is a rule of the Kafka log alone.
+                pub fn is_of_kafka(self) -> bool {
+                    matches!(self, $(Rule::$of_kafka)|*)
+                }
             }
         };
     }
 
     rules! {
+        [
         /// What ran when the barrier was drawn is not waited for.
         NoBarrier,
         /// The barrier is drawn without an own transaction id.
@@ -93,6 +100,73 @@ mod kept {
         NoEpochChunk,
         /// What came before a refusal is not done again.
         LadderNoReplay,
+        ] [
+        /// What a capture sends that another has followed is applied.
+        LateCaptureTaken,
+        /// A capture numbers itself by what the control topic says.
+        SameCaptureEpoch,
+        /// The last record in the control topic counts, whoever wrote it.
+        LastRecordWins,
+        /// A capture draws the target's epoch behind what it has said in the log.
+        EpochsApart,
+        /// A topic's checkpoints are moved by whoever began, though another has since.
+        BeginsUnasked,
+        /// The source is told to forget what is on its way to the log.
+        ConfirmsUnacknowledged,
+        /// Acknowledgements are not waited for.
+        AcksUnawaited,
+        /// A chunk's progress is recorded while its rows are on their way.
+        ProgressUnacknowledged,
+        /// How far the events reach is not said.
+        EventEndsForgotten,
+        /// How far a chunk's rows reach is not said.
+        ChunkEndsForgotten,
+        /// What was applied is applied again when it comes again.
+        LogReplaysApplied,
+        TruncateReplayed,
+        /// Rows of a copy are taken for replays.
+        ReadsHavePlaces,
+        /// TRUNCATE is a change as any other.
+        TruncateNoMarker,
+        /// TRUNCATE goes to one partition.
+        TruncateToOne,
+        /// The first partition at a marker opens it.
+        MarkerAlone,
+        /// What an older capture sends behind a marker of a newer one is applied.
+        MarkerEpochUnsaid,
+        /// An older capture's word on how far the target is, behind a newer one's first event.
+        MirrorUnfenced,
+        /// A marker that others have passed is opened again.
+        MarkerStale,
+        /// Whoever opens a marker moves one partition's checkpoint.
+        MarkerMovesOne,
+        /// A row that moves is one event, in its new key's partition.
+        MovesWhole,
+        /// Both events of a row that moves have one place.
+        MovesAtOnePlace,
+        /// Rows are read again, and nobody is told until when they are of another moment.
+        RereadWindowUnsaid,
+        /// A re-read is done when it is sent.
+        AnsweredWhenSent,
+        /// A re-read is never done.
+        AnswersForgotten,
+        /// What lacks what it builds on is passed over.
+        LogRereadForgotten,
+        /// A row that is read again and is not there stays, through the log.
+        AbsentPassedOver,
+        /// Every assignment begins at the log's first offset.
+        OffsetIgnored,
+        PositionForgotten,
+        CaptureEpochForgotten,
+        /// What was read before a partition was begun anew counts.
+        OldRunTaken,
+        /// Whoever lost a partition may still move its checkpoint.
+        NoPartitionEpoch,
+        /// The partition's checkpoint is kept though the rows are not.
+        PartitionCheckpointOutside,
+        /// The rows are kept though the partition's checkpoint is not.
+        PartitionCheckpointLost,
+        ]
     }
 
     thread_local! {
@@ -101,6 +175,10 @@ mod kept {
 
     pub fn is(rule: Rule) -> bool {
         BROKEN.get() == Some(rule)
+    }
+
+    pub fn none() -> bool {
+        BROKEN.get().is_none()
     }
 
     /// Runs something with a rule broken.

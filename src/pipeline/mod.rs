@@ -50,6 +50,8 @@ pub use prepare::{FirstCopy, Prepared, prepare};
 pub use remove::{Removal, plan as plan_removal, remove};
 pub use report::Reporter;
 pub use resync::{Asked, CopyOrder, ResyncError, Wish, order as order_copies, resync};
+#[cfg(test)]
+pub(crate) use run::stands_by;
 pub use run::{Life, RunOptions};
 pub use session::open as open_session;
 pub use start_error::PipelineError;

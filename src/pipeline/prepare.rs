@@ -10,7 +10,7 @@ use crate::config::Connector;
 use crate::finding::Finding;
 use crate::pg::Endpoint;
 use crate::preflight::{self, Compiled};
-use crate::source::{self, Connection, Reader, ReaderConfig, ServerFacts, SlotKind, SlotName, SnapshotUse};
+use crate::source::{self, Connection, Reader, ReaderConfig, ServerFacts, SlotFacts, SlotKind, SlotName, SnapshotUse};
 use crate::store::connector::{ConnectorRecord, Made};
 use crate::store::{self, checkpoint, table_state};
 use std::collections::BTreeSet;
@@ -263,14 +263,17 @@ async fn ensure_slot(
     prepared: &mut Prepared,
     board: &Board,
 ) -> Result<(), PipelineError> {
+    // before the checkpoint: another may move both meanwhile, the checkpoint first
+    let found = source::slot_facts(source, &prepared.slot).await?;
     let checkpoint = checkpoint::read(target, &connector.name).await?.into_iter().find(|found| found.topic == checkpoint::LOCAL);
     let end = checkpoint.and_then(|found| found.end_lsn);
-    let confirmed = slot_at(connector, (source, target), prepared, end, board).await?;
+    let confirmed = slot_at(connector, (source, target), prepared, (found, end), board).await?;
     checkpoint::start(target, &connector.name, prepared.incarnation(), confirmed).await?;
     Ok(())
 }
 
-/// The slot's confirmed position, the slot made if nothing was recorded of it yet, and held against what was.
+/// The slot's confirmed position, the slot made if nothing was recorded of it yet, and held against what was. `found`: the slot, as it was before
+/// the record `end` was read.
 ///
 /// # Errors
 /// A slot that is lost, ahead of the record `end`, or of a history that is not ours.
@@ -278,12 +281,12 @@ pub async fn slot_at(
     connector: &Connector,
     (source, target): (&Client, &Client),
     prepared: &mut Prepared,
-    end: Option<EndLsn>,
+    (found, end): (Option<SlotFacts>, Option<EndLsn>),
     board: &Board,
 ) -> Result<EndLsn, PipelineError> {
     let Prepared { record, facts, slot, .. } = prepared;
     let slot = &*slot;
-    let confirmed = match (source::slot_facts(source, slot).await?, end) {
+    let confirmed = match (found, end) {
         (Some(found), _) => found.fits(slot)?,
         (None, None) => {
             record.made.slot = true;
@@ -298,6 +301,10 @@ pub async fn slot_at(
     let Some(end) = end else { return Ok(confirmed) };
     if confirmed > end {
         return Err(slot_ahead(slot, confirmed, end));
+    }
+    // what was asked for before the record was read may be older than it
+    if facts.insert_lsn < end.0 {
+        *facts = source::server_facts(source).await?;
     }
     if facts.insert_lsn < end.0 {
         return Err(source_behind(facts, end));

@@ -307,7 +307,7 @@ impl Life {
 }
 
 /// Waits while another daemon reads the slot; gives true if we were stopped meanwhile.
-pub(super) async fn stands_by(
+pub(crate) async fn stands_by(
     connector: &Connector,
     source: &Client,
     board: &Board,

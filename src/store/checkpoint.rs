@@ -77,11 +77,19 @@ pub async fn take(client: &Client, connector: &str, topic: &str, partition: i32)
     checkpoint(&row)
 }
 
-/// A topic that is about to be made anew has no history: what was known of one with its name is void.
+/// Draws a capture's number: above all that were drawn, and above `known`. `None`: another has taken the connector since `epoch`.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn forget(client: &Client, connector: &str, topic: &str) -> Result<(), StoreError> {
+pub async fn number_capture(client: &Client, connector: &str, epoch: i64, known: i64) -> Result<Option<i64>, StoreError> {
+    let sql = "UPDATE tablelift.checkpoint SET capture_epoch = greatest(capture_epoch, $3) + 1
+               WHERE connector = $1 AND topic = $4 AND partition = 0 AND epoch = $2 RETURNING capture_epoch";
+    let row = client.query_opt(sql, &[&connector, &epoch, &known, &LOCAL]).await.map_err(doing("number the capture"))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// What was known of a topic is void.
+async fn forget(client: &Client, connector: &str, topic: &str) -> Result<(), StoreError> {
     for table in ["checkpoint", "barrier"] {
         let sql = format!("DELETE FROM tablelift.{table} WHERE connector = $1 AND topic = $2");
         client.execute(&sql, &[&connector, &topic]).await.map_err(doing("forget a topic"))?;
@@ -89,17 +97,23 @@ pub async fn forget(client: &Client, connector: &str, topic: &str) -> Result<(),
     Ok(())
 }
 
-/// What a topic holds so far is void: its partitions begin at these offsets.
+/// What a topic holds so far is void: its partitions begin at these offsets; one without offsets is about to be made anew, and has no
+/// history. False: another has taken the connector since `epoch`, and nothing was written.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn begin_at(client: &Client, connector: &str, topic: &str, offsets: &[i64]) -> Result<(), StoreError> {
+pub async fn begin_at(client: &Client, connector: &str, epoch: i64, topic: &str, offsets: &[i64]) -> Result<bool, StoreError> {
     client.batch_execute("BEGIN").await.map_err(doing("begin a topic"))?;
+    if !is_ours(client, connector, epoch).await? && !broken!(BeginsUnasked) {
+        client.batch_execute("ROLLBACK").await.map_err(doing("begin a topic"))?;
+        return Ok(false);
+    }
     forget(client, connector, topic).await?;
     let sql = "INSERT INTO tablelift.checkpoint (connector, topic, partition, log_offset)
                SELECT $1, $2, (at - 1)::integer, next FROM unnest($3::bigint[]) WITH ORDINALITY AS offsets (next, at)";
     client.execute(sql, &[&connector, &topic, &offsets]).await.map_err(doing("begin a topic"))?;
-    client.batch_execute("COMMIT").await.map_err(doing("begin a topic"))
+    client.batch_execute("COMMIT").await.map_err(doing("begin a topic"))?;
+    Ok(true)
 }
 
 /// Whether the local checkpoint is still this writer's. Nobody takes it before the transaction ends.
@@ -109,6 +123,17 @@ pub async fn begin_at(client: &Client, connector: &str, topic: &str, offsets: &[
 pub async fn is_ours(client: &Client, connector: &str, epoch: i64) -> Result<bool, StoreError> {
     let sql = "SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $3 AND partition = 0 AND epoch = $2 FOR SHARE";
     let row = client.query_opt(sql, &[&connector, &epoch, &LOCAL]).await.map_err(doing("look whose the checkpoint is"))?;
+    Ok(row.is_some())
+}
+
+/// Whether nobody has begun to capture since this number was drawn. The row is locked until the end of the transaction: whoever begins waits.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn is_captured_by(client: &Client, connector: &str, number: i64) -> Result<bool, StoreError> {
+    let sql =
+        "SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $3 AND partition = 0 AND capture_epoch = $2 FOR SHARE";
+    let row = client.query_opt(sql, &[&connector, &number, &LOCAL]).await.map_err(doing("look who captures"))?;
     Ok(row.is_some())
 }
 

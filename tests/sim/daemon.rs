@@ -21,11 +21,11 @@ use tokio::sync::{mpsc, watch};
 
 /// What stays the same from life to life.
 pub struct Daemon {
-    world: Shared,
-    connector: Arc<Connector>,
-    compiled: Vec<Compiled>,
+    pub world: Shared,
+    pub connector: Arc<Connector>,
+    pub compiled: Vec<Compiled>,
     _stop: watch::Sender<bool>,
-    stopped: watch::Receiver<bool>,
+    pub stopped: watch::Receiver<bool>,
 }
 
 fn host(side: &str) -> Host {
@@ -33,7 +33,7 @@ fn host(side: &str) -> Host {
 }
 
 impl Daemon {
-    pub fn new(world: &Shared, workers: usize) -> Self {
+    pub fn new(world: &Shared, workers: usize, log: LogKind) -> Self {
         let plans: Vec<TablePlan> = (0..SHAPES.len()).map(plan).collect();
         let book = Arc::new(Book::of(&plans));
         let shared = world.clone();
@@ -46,20 +46,22 @@ impl Daemon {
             name: "sim".to_owned(),
             source: SourceConfig { endpoint: endpoint("source"), slot: None, publication: None },
             target: TargetConfig { endpoint: endpoint("target"), create: Create::Never, triggers: Triggers::Off },
-            log: LogKind::Local,
+            log,
             http: None,
             // lags are told by the clock of the machine, which is not the model's
             copy: CopyConfig { workers, pause_when_lag_over: Duration::from_secs(u64::from(u32::MAX)), ..CopyConfig::default() },
             tables: plans.iter().map(|plan| plan.rule.clone()).collect(),
             patterns: Vec::new(),
         };
-        let compile =
-            |plan: TablePlan| Compiled { rule: plan.rule.clone(), source: None, target: None, design: None, plan: Ok(plan) };
+        let compile = |(number, plan): (usize, TablePlan)| {
+            let source = Some(source_shape(number));
+            Compiled { rule: plan.rule.clone(), source, target: None, design: None, plan: Ok(plan) }
+        };
         let (stop, stopped) = watch::channel(false);
         Self {
             world: world.clone(),
             connector: Arc::new(connector),
-            compiled: plans.into_iter().map(compile).collect(),
+            compiled: plans.into_iter().enumerate().map(compile).collect(),
             _stop: stop,
             stopped,
         }
@@ -82,7 +84,7 @@ impl Daemon {
             let source = open_session(&tasks, &connector.source.endpoint, "us").await.map_err(PipelineError::Source)?;
             let target = open_session(&tasks, &connector.target.endpoint, "us").await.map_err(PipelineError::Target)?;
             let busy = Busy::of(&target, Side::Target, None, &board).await?;
-            let reader = stream(&world, &tasks);
+            let reader = stream(&world, &tasks, None);
             life.live(&tasks, (source, target, busy), prepared(compiled), reader, false).await
         }
     }
@@ -104,16 +106,19 @@ fn post<B: Backend>(side: &'static str, world: &Shared, session: impl Fn() -> B 
 }
 
 /// Opens the slot's stream: from where it is confirmed, in pieces, as the WAL grows.
-fn stream(world: &Shared, tasks: &Tasks) -> Reader {
+/// `holder`: who it is, where nobody else may read the slot.
+pub fn stream(world: &Shared, tasks: &Tasks, holder: Option<u64>) -> Reader {
     let (sender, chunks) = mpsc::unbounded_channel();
     let (life, confirmed) = {
-        let world = world.lock();
+        let mut world = world.lock();
+        world.source.reader = holder;
         (world.source.life, world.source.confirmed)
     };
     let start = (INCARNATION, EndLsn(Lsn(confirmed)));
     let (reader, mut confirms) = Reader::simulated(start, chunks, |task| tasks.start(task));
     let world = world.clone();
     tasks.start(async move {
+        let _held = Held { world: world.clone(), holder };
         let mut walsender = Walsender::default();
         let mut sent = confirmed;
         let mut waiting: Vec<Bytes> = Vec::new();
@@ -123,6 +128,9 @@ fn stream(world: &Shared, tasks: &Tasks) -> Reader {
                 let world = &mut *world;
                 if world.source.life != life {
                     return;
+                }
+                if world.source.reader != holder {
+                    break;
                 }
                 let confirmed = confirms.borrow_and_update().0.0;
                 if confirmed > world.source.confirmed {
@@ -151,11 +159,28 @@ fn stream(world: &Shared, tasks: &Tasks) -> Reader {
             };
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
+        // the server has given it up, and we do not know
+        let late = world.lock().rng.below(4000);
+        tokio::time::sleep(Duration::from_millis(late)).await;
+        drop(sender);
     });
     reader
 }
 
-fn prepared(compiled: Vec<Compiled>) -> Prepared {
+/// A walsender that holds its slot.
+struct Held {
+    world: Shared,
+    holder: Option<u64>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let source = &mut self.world.lock().source;
+        source.reader = source.reader.filter(|&holder| Some(holder) != self.holder);
+    }
+}
+
+pub fn prepared(compiled: Vec<Compiled>) -> Prepared {
     let record = ConnectorRecord {
         name: "sim".to_owned(),
         source_system: "7".to_owned(),
@@ -186,11 +211,11 @@ fn prepared(compiled: Vec<Compiled>) -> Prepared {
     Prepared { record, first: false, facts, slot, publications: vec!["tablelift_sim".to_owned()], compiled, findings: Vec::new() }
 }
 
-/// A table's plan, compiled as ever.
-fn plan(number: usize) -> TablePlan {
+/// A table as the source's catalog has it.
+fn source_shape(number: usize) -> SourceShape {
     let shape = &SHAPES[number];
     let key: Vec<String> = shape.key.iter().map(|&column| shape.columns[column].to_owned()).collect();
-    let source_column = |(at, name): (usize, &&str)| SourceColumn {
+    let column = |(at, name): (usize, &&str)| SourceColumn {
         name: (*name).to_owned(),
         type_name: "text".to_owned(),
         type_base: "text".to_owned(),
@@ -201,6 +226,23 @@ fn plan(number: usize) -> TablePlan {
         generated: None,
         collation_deterministic: true,
     };
+    SourceShape {
+        name: TableName::new("public", shape.name),
+        oid: super::stream::oid(number),
+        kind: 'r',
+        identity: if shape.full { ReplicaIdentity::Full } else { ReplicaIdentity::Default },
+        identity_columns: key.clone(),
+        primary_key: key,
+        columns: shape.columns.iter().enumerate().map(column).collect(),
+        rows_estimated: 0,
+        bytes: 0,
+    }
+}
+
+/// A table's plan, compiled as ever.
+fn plan(number: usize) -> TablePlan {
+    let shape = &SHAPES[number];
+    let key: Vec<String> = shape.key.iter().map(|&column| shape.columns[column].to_owned()).collect();
     let target_column = |(at, name): (usize, &&str)| TargetColumn {
         name: (*name).to_owned(),
         type_name: "text".to_owned(),
@@ -224,20 +266,10 @@ fn plan(number: usize) -> TablePlan {
     };
     let mut uniques = Vec::new();
     if !key.is_empty() {
-        uniques.push(unique("key", key.clone(), true));
+        uniques.push(unique("key", key, true));
     }
     uniques.extend(shape.unique.map(|column| unique("unique", vec![shape.columns[column].to_owned()], false)));
-    let source = SourceShape {
-        name: TableName::new("public", shape.name),
-        oid: super::stream::oid(number),
-        kind: 'r',
-        identity: if shape.full { ReplicaIdentity::Full } else { ReplicaIdentity::Default },
-        identity_columns: key.clone(),
-        primary_key: key,
-        columns: shape.columns.iter().enumerate().map(source_column).collect(),
-        rows_estimated: 0,
-        bytes: 0,
-    };
+    let source = source_shape(number);
     let target = TargetShape {
         name: TableName::new("shop", shape.name),
         oid: 1,

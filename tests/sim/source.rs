@@ -110,6 +110,8 @@ pub struct Source {
     /// How far the slot is confirmed, and how far that is on disk.
     pub confirmed: u64,
     pub confirmed_on_disk: u64,
+    /// Who reads the slot, where one at a time may.
+    pub reader: Option<u64>,
     /// Counts restarts.
     pub life: u64,
     names: u64,
@@ -139,6 +141,7 @@ impl Source {
             open: BTreeMap::new(),
             confirmed: 0,
             confirmed_on_disk: 0,
+            reader: None,
             life: 0,
             names: 0,
         }
@@ -459,6 +462,7 @@ impl Source {
         }
         self.tables.iter_mut().for_each(|table| table.readers.clear());
         self.confirmed = self.confirmed_on_disk;
+        self.reader = None;
         self.life += 1;
     }
 

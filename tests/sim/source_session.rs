@@ -72,7 +72,13 @@ impl SourceSession {
         let shape = &SHAPES[table];
         let keys = keys_in(sql, shape.key.len());
         let mut rows = world.source.read(table, &snapshot, None);
-        rows.retain(|row| super::target::key_of(table, row).is_some_and(|key| keys.contains(&key)));
+        let nth =
+            |row: &super::source::Cells| keys.iter().position(|key| super::target::key_of(table, row).as_ref() == Some(key));
+        if sql.contains("SELECT k.nth, ") {
+            let numbered = rows.iter().filter_map(|row| Some(format!("{}\t{}", nth(row)?, line(row))));
+            return Answer::CopyOut(numbered.collect());
+        }
+        rows.retain(|row| nth(row).is_some());
         Answer::CopyOut(rows.iter().map(line).collect())
     }
 }
@@ -82,6 +88,7 @@ impl Backend for SourceSession {
         let known: &[(&str, &[u32], &[u32])] = &[
             ("SELECT pg_backend_pid()", &[], &[INT4]),
             ("SELECT ARRAY[", &[], &[TEXTS]),
+            ("SELECT s.active_pid, a.application_name", &[TEXT], &[INT4, TEXT, TEXT]),
             ("SELECT (SELECT system_identifier", &[], &[TEXT; 11]),
             ("SELECT pg_catalog.quote_ident(n.nspname)", &[OID], &[TEXT]),
             ("SELECT pg_catalog.pg_relation_filenode($1::oid)", &[OID, TEXT], &[OID, INT8, OID]),
@@ -141,11 +148,22 @@ impl Backend for SourceSession {
         if sql.starts_with("SELECT pg_catalog.pg_is_in_recovery()") {
             return one(vec![text("f"), text("off")]);
         }
+        if sql.starts_with("SELECT s.active_pid, a.application_name") {
+            let holder = self.world.lock().source.reader;
+            let row = |pid| vec![Value::Int4(i32::try_from(pid).expect("few")), Value::Null, Value::Null];
+            return Ok(Answer::Rows(holder.map(row).into_iter().collect()));
+        }
+        if sql.starts_with("SELECT plugin, database, (database") {
+            let confirmed = Lsn(self.world.lock().source.confirmed).to_string();
+            let facts = ["pgoutput", "source", "true", "false", "", "0/1", &confirmed, "reserved", "", "0", "false"];
+            return one(facts.into_iter().map(|fact| if fact.is_empty() { Value::Null } else { text(fact) }).collect());
+        }
         if sql.starts_with("SELECT pg_backend_pid()") {
             return one(vec![Value::Int4(i32::try_from(self.id).expect("few"))]);
         }
         if sql.starts_with("SELECT (SELECT system_identifier") {
-            let facts = ["7", "1", "150009", "false", "0/1", "logical", "10", "1", "10", "1", "60000"];
+            let end = Lsn(self.world.lock().source.wal).to_string();
+            let facts = ["7", "1", "150009", "false", &end, "logical", "10", "1", "10", "1", "60000"];
             return one(facts.into_iter().map(text).collect());
         }
         if sql.starts_with("SELECT pg_catalog.quote_ident(n.nspname)") {

@@ -20,6 +20,9 @@ pub enum Key {
     State(usize),
     Range(usize, i32),
     Reread(usize, Vec<String>),
+    /// Topic, marker, partition.
+    Barrier(String, String, i32),
+    Watermark,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,8 @@ pub enum Val {
     State(State),
     Range(Range),
     Reread(Reread),
+    Offset(i64),
+    Watermark(u64, BTreeMap<String, Vec<i64>>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -180,6 +185,12 @@ impl Target {
             }
         }
         all
+    }
+
+    /// The same, in no order, and nothing copied.
+    pub fn each<'t>(&'t self, tx: &'t Tx) -> impl Iterator<Item = (&'t Key, &'t Val)> {
+        let base = self.committed.iter().filter(|(key, _)| !tx.overlay.contains_key(key));
+        base.chain(tx.overlay.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))))
     }
 
     pub fn put(&mut self, tx: &mut Tx, key: Key, value: Option<Val>) -> Result<(), Stop> {

@@ -107,6 +107,11 @@ const KNOWN: &[(&str, &[u32], &[u32])] = &[
     ("SELECT pg_catalog.count(*) FROM tablelift.reread", &[TEXT], &[INT8]),
     ("SELECT EXISTS (SELECT FROM", &[], &[BOOL]),
     ("SELECT ARRAY[", &[], &[TEXTS]),
+    (
+        "SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $3 AND partition = 0 AND epoch = $2",
+        &[TEXT, INT8, TEXT],
+        &[],
+    ),
 ];
 
 impl TargetSession {
@@ -119,7 +124,7 @@ impl TargetSession {
     }
 
     /// A statement outside of a transaction is one.
-    fn within(
+    pub fn within(
         &mut self,
         work: impl FnOnce(&mut Target, &mut Tx, &mut BTreeMap<usize, Vec<Cells>>) -> Result<Answer, Stop>,
     ) -> Result<Answer, Stop> {
@@ -295,9 +300,16 @@ impl TargetSession {
         if sql.starts_with("SELECT pg_catalog.has_function_privilege") {
             return Ok(Answer::Rows(vec![vec![Value::Bool(false), Value::Bool(false)]]));
         }
+        if let Some(done) = self.log(&sql, params) {
+            return done;
+        }
         if sql.starts_with("INSERT INTO tablelift.checkpoint AS c") {
             let key = Key::Checkpoint(text_param(params, 1), int4_param(params, 2));
             return self.within(|target, tx, _| take(target, tx, key));
+        }
+        if sql.starts_with("SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $3 AND partition = 0") {
+            let epoch = int8_param(params, 1);
+            return self.within(|target, tx, _| Ok(Answer::Rows(vec![Vec::new(); usize::from(mine(target, tx, epoch)?)])));
         }
         if sql.starts_with("UPDATE tablelift.checkpoint SET position = $3") {
             let (epoch, position, end) = (int8_param(params, 1), text_param(params, 2), lsn(&text_param(params, 3)));
@@ -405,11 +417,12 @@ impl TargetSession {
         }
         if sql.starts_with("SELECT c.copy_paused") {
             return self.within(|target, tx, _| {
-                let copying = |key, value: Val| match (key, value) {
-                    (Key::State(table), Val::State(state)) if state.state == "copy" => Some(table),
+                let copying = |(key, value): (&Key, &Val)| match (key, value) {
+                    (Key::State(table), Val::State(state)) if state.state == "copy" => Some(*table),
                     _ => None,
                 };
-                let copying: Vec<usize> = target.all(tx).into_iter().filter_map(|(key, value)| copying(key, value)).collect();
+                let mut copying: Vec<usize> = target.each(tx).filter_map(copying).collect();
+                copying.sort_unstable();
                 let row = |table: &usize| {
                     let mut row = vec![Value::Bool(false)];
                     row.extend(named(*table));
@@ -487,12 +500,12 @@ impl TargetSession {
                         && !not.contains(&reread.id)
                 };
                 let mut rows: Vec<(i64, Vec<Value>)> = Vec::new();
-                for (key, value) in target.all(tx) {
+                for (key, value) in target.each(tx) {
                     if let (Key::Reread(table, key), Val::Reread(reread)) = (key, value)
-                        && due(&reread)
+                        && due(reread)
                     {
-                        let mut row = named(table);
-                        row.extend([Value::Texts(key), Value::Int8(reread.id)]);
+                        let mut row = named(*table);
+                        row.extend([Value::Texts(key.clone()), Value::Int8(reread.id)]);
                         rows.push((reread.id, row));
                     }
                 }
@@ -503,7 +516,7 @@ impl TargetSession {
         }
         if sql.starts_with("SELECT pg_catalog.count(*)") {
             return self.within(|target, tx, _| {
-                let count = target.all(tx).keys().filter(|key| matches!(key, Key::Reread(..))).count();
+                let count = target.each(tx).filter(|(key, _)| matches!(key, Key::Reread(..))).count();
                 Ok(Answer::Rows(vec![vec![Value::Int8(i64::try_from(count).expect("few"))]]))
             });
         }
@@ -538,7 +551,7 @@ impl Backend for TargetSession {
             return (vec![TEXTS; *params], columns);
         }
         let flat = flat(sql);
-        let known = KNOWN.iter().find(|(start, _, _)| flat.starts_with(start));
+        let known = KNOWN.iter().chain(super::target_log::KNOWN).find(|(start, _, _)| flat.starts_with(start));
         known.map_or_else(Default::default, |(_, params, columns)| (params.to_vec(), columns.to_vec()))
     }
 
@@ -675,7 +688,7 @@ fn mine(target: &mut Target, tx: &Tx, epoch: i64) -> Result<bool, Stop> {
     Ok(matches!(target.get(tx, &key), Some(Val::Checkpoint(found)) if found.epoch == epoch || broken!(NoEpochChunk)))
 }
 
-fn change_state(target: &mut Target, tx: &mut Tx, table: usize, change: impl FnOnce(&mut State)) -> Result<u64, Stop> {
+pub fn change_state(target: &mut Target, tx: &mut Tx, table: usize, change: impl FnOnce(&mut State)) -> Result<u64, Stop> {
     let key = Key::State(table);
     target.lock(tx, &key)?;
     let Some(Val::State(mut state)) = target.get(tx, &key) else { return Ok(0) };
@@ -708,11 +721,11 @@ fn named(table: usize) -> Vec<Value> {
     vec![Value::Text("shop".to_owned()), Value::Text(SHAPES[table].name.to_owned())]
 }
 
-fn lsn(text: &str) -> u64 {
+pub fn lsn(text: &str) -> u64 {
     text.parse::<Lsn>().expect("an LSN").0
 }
 
-fn table_named(name: &str) -> usize {
+pub fn table_named(name: &str) -> usize {
     SHAPES.iter().position(|shape| shape.name == name).expect("a table of the model")
 }
 

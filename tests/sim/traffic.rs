@@ -1,9 +1,11 @@
 //! One schedule: traffic, faults, and in the end the question whether both sides are equal.
 
+use super::Log;
 use super::daemon::Daemon;
 use super::rng::Rng;
 use super::source::SHAPES;
 use super::world::{Seen, Shared, World};
+use crate::config::LogKind;
 use crate::fate::Fate;
 use crate::pipeline::{End, PipelineError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -11,25 +13,34 @@ use std::pin::Pin;
 use std::time::Duration;
 
 /// So long, on the model's clock, the daemon has to get everything there once the traffic has ended.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
-type Life = Pin<Box<dyn Future<Output = Result<End, PipelineError>>>>;
+pub type Life = Pin<Box<dyn Future<Output = Result<End, PipelineError>>>>;
 
 /// Runs one schedule to its end.
 ///
 /// # Errors
 /// What went wrong.
 pub fn schedule(seed: u64) -> Result<Seen, String> {
+    super::note_panics();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let world = Shared::new(World::new(seed));
+        let log = Log::of(seed);
+        world.lock().log = log;
         let workers = begin(&mut world.lock());
-        let daemon = Daemon::new(&world, workers);
+        let kind = if log.is_kafka() { super::halves::log(&world) } else { LogKind::Local };
+        let daemon = Daemon::new(&world, workers, kind);
         let traffic = tokio::spawn(traffic(world.clone()));
-        let ended = lives(&daemon, &world, &traffic).await;
+        let ended = match log {
+            Log::Local => lives(&daemon, &world, &traffic).await,
+            Log::Kafka => super::halves::lives(&daemon, &world, &traffic).await,
+        };
+        crate::log::kafka::memory::withdraw();
         let mut world = world.lock();
-        match (world.failure.take(), ended) {
+        let failure = world.failure.take().or(super::PANIC.take().map(|panic| format!("a panic: {panic}")));
+        match (failure, ended) {
             (Some(failure), _) => Err(failure),
             (None, ended) => ended.map(|()| world.seen),
         }

@@ -400,6 +400,10 @@ pub fn int8_param(params: &Params, at: usize) -> i64 {
     i64::from_be_bytes(params[at].as_ref().expect("not null")[..].try_into().expect("eight bytes"))
 }
 
+pub fn optional_int8(params: &Params, at: usize) -> Option<i64> {
+    params[at].as_ref().map(|_| int8_param(params, at))
+}
+
 pub fn int4_param(params: &Params, at: usize) -> i32 {
     i32::from_be_bytes(params[at].as_ref().expect("not null")[..].try_into().expect("four bytes"))
 }

@@ -1,5 +1,8 @@
 //! Both databases, the traffic, and what happens to them and to us.
 
+use super::Log;
+use super::broker::Broker;
+use super::promises::Checkpoints;
 use super::rng::Rng;
 use super::source::{Cells, Fold, SHAPES, Source};
 use super::target::{Key, Range, Reread, State, Stop, Target, Tx, Val};
@@ -16,8 +19,12 @@ pub struct Shared(Arc<Mutex<World>>);
 
 pub struct World {
     pub rng: Rng,
+    pub log: Log,
     pub source: Source,
+    pub broker: Broker,
     pub target: Target,
+    /// The farthest that the partitions' checkpoints have been.
+    pub checkpoints: Checkpoints,
     /// How much slower statements are than they could be, in the thick of it.
     pub slowness: u64,
     /// The walsender's pauses, in milliseconds at the most.
@@ -57,8 +64,11 @@ impl World {
         let lag = *rng.pick(&[8, 8, 60, 250]);
         Self {
             rng,
+            log: Log::Local,
             source,
+            broker: Broker::default(),
             target: Target::default(),
+            checkpoints: Checkpoints::new(),
             slowness,
             lag,
             tampered: None,
@@ -122,10 +132,16 @@ impl World {
     pub fn committed(&mut self) {
         self.seen.commits += 1;
         self.seen.rereads += self.target.committed.keys().filter(|key| matches!(key, Key::Reread(..))).count() as u64;
-        let (end, quiet) = self.standing();
         let repeats =
             |table| matches!(self.target.committed.get(&Key::State(table)), Some(Val::State(state)) if state.state == "copy");
         self.tampered = self.tampered.filter(|&table| repeats(table));
+        if self.log.is_kafka() {
+            if let Err(failure) = self.keeps_promises() {
+                self.fail(failure);
+            }
+            return;
+        }
+        let (end, quiet) = self.standing();
         if !quiet || self.failure.is_some() {
             return;
         }
@@ -183,6 +199,16 @@ impl World {
             return Err(Stop::Wait);
         }
         if tamper {
+            // before its first copy begins, rows that are there are somebody's, and stay
+            let begun = |(key, value): (&Key, &Val)| match (key, value) {
+                (Key::Checkpoint(topic, _), Val::Checkpoint(found)) => {
+                    topic.ends_with(&format!(".{}", SHAPES[table].name)) && found.capture_epoch > 0
+                }
+                _ => false,
+            };
+            if self.log.is_kafka() && !self.target.committed.iter().any(begun) {
+                return Err(Stop::Wait);
+            }
             for (key, mut row) in self.target.rows(tx, table) {
                 match self.rng.below(4) {
                     0 => drop(self.target.remove(tx, table, &key)?),
@@ -217,11 +243,21 @@ impl World {
         quiet && self.source.commits.last().is_none_or(|commit| commit.end <= end)
     }
 
+    /// The same, through Kafka.
+    pub fn has_come(&self) -> bool {
+        let last = self.source.commits.last().map_or(0, |commit| commit.end);
+        self.held().is_some_and(|end| end >= last && !self.is_open_at(end))
+    }
+
     /// What stands still, for people.
     pub fn lacks(&self) -> String {
-        let (end, _) = self.standing();
-        let open =
-            self.target.committed.iter().filter(|(key, _)| matches!(key, Key::State(_) | Key::Reread(..) | Key::Range(..)));
+        let end = if self.log.is_kafka() { self.held().unwrap_or(0) } else { self.standing().0 };
+        let open = self.target.committed.iter().filter(|(key, _)| {
+            matches!(
+                key,
+                Key::State(_) | Key::Reread(..) | Key::Range(..) | Key::Barrier(..) | Key::Watermark | Key::Checkpoint(..)
+            )
+        });
         let open: Vec<String> = open.map(|(key, value)| format!("{key:?}: {value:?}")).collect();
         let last = self.source.commits.last().map_or(0, |commit| commit.end);
         format!("at {} of {}\n  {}", Lsn(end), Lsn(last), open.join("\n  "))
@@ -232,8 +268,12 @@ impl World {
         let slot = self.source.wal;
         (self.source.confirmed, self.source.confirmed_on_disk) = (slot, slot);
         let position = Position::start_of(INCARNATION, CommitLsn(EndLsn(Lsn(slot)).0)).to_string();
-        let checkpoint = super::target::Checkpoint { position: Some(position), end: Some(slot), ..Default::default() };
-        self.target.committed.insert(Key::Checkpoint(String::new(), 0), Val::Checkpoint(checkpoint));
+        if !self.log.is_kafka() {
+            let checkpoint = super::target::Checkpoint { position: Some(position), end: Some(slot), ..Default::default() };
+            self.target.committed.insert(Key::Checkpoint(String::new(), 0), Val::Checkpoint(checkpoint));
+        } else {
+            self.prepared_log();
+        }
         for (number, shape) in SHAPES.iter().enumerate() {
             let state = if shape.key.is_empty() { "follow" } else { "new" };
             let state = super::target::State { state: state.to_owned(), ..Default::default() };

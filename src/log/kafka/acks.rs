@@ -63,7 +63,7 @@ impl AckGroup {
     }
 
     fn is_done(&self) -> bool {
-        self.pending.load(Ordering::Acquire) == 0
+        self.pending.load(Ordering::Acquire) == 0 || broken!(AcksUnawaited)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Topics: made, described, deleted. Every call has a time limit.
 
 use super::context::Trouble;
+#[cfg(test)]
+use super::memory;
 use super::settings::{LARGEST_MESSAGE, Role, client, settings_error};
 use crate::config::Kafka;
 use crate::log::{Doing, LogError};
@@ -63,7 +65,7 @@ impl TopicSpec {
 }
 
 /// A topic as the broker has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicState {
     pub name: String,
     pub partitions: i32,
@@ -85,18 +87,42 @@ pub struct TopicState {
 
 /// The administrator's connection.
 pub struct Admin {
-    client: Arc<AdminClient<Trouble>>,
+    link: Link,
     kafka: Kafka,
+}
+
+/// Who is asked.
+enum Link {
+    Broker(Arc<AdminClient<Trouble>>),
+    #[cfg(test)]
+    Memory,
 }
 
 impl Admin {
     pub fn new(kafka: &Kafka) -> Result<Self, LogError> {
+        #[cfg(test)]
+        if memory::posted().is_some() {
+            return Ok(Self { link: Link::Memory, kafka: kafka.clone() });
+        }
         let made = client(kafka, Role::Admin).create_with_context(Trouble::default());
-        Ok(Self { client: Arc::new(made.map_err(|error| settings_error(kafka, &error))?), kafka: kafka.clone() })
+        let made = Arc::new(made.map_err(|error| settings_error(kafka, &error))?);
+        Ok(Self { link: Link::Broker(made), kafka: kafka.clone() })
+    }
+
+    fn client(&self) -> &Arc<AdminClient<Trouble>> {
+        match &self.link {
+            Link::Broker(client) => client,
+            #[cfg(test)]
+            Link::Memory => unreachable!("the simulation's broker is not asked for this"),
+        }
     }
 
     /// How many brokers the cluster has: the proof that one answers. An error says why none does.
     pub async fn brokers(&self, limit: Duration) -> Result<usize, LogError> {
+        #[cfg(test)]
+        if let Some(broker) = memory::posted() {
+            return broker.partitions("").map(|_| 1);
+        }
         let trouble = Trouble::default();
         // a client of its own, since only a consumer or producer passes on why a connection failed
         let probe = client(&self.kafka, Role::Admin).create_with_context::<_, BaseConsumer<Trouble>>(trouble.clone());
@@ -116,6 +142,12 @@ impl Admin {
     /// Makes those of `topics` that do not exist, and waits until they can be used. Returns the names of those it made. What exists is left as
     /// it is: see [`Admin::describe`].
     pub async fn ensure(&self, topics: &[TopicSpec], limit: Duration) -> Result<Vec<String>, LogError> {
+        #[cfg(test)]
+        if let Some(broker) = memory::posted() {
+            let made =
+                |topic: &TopicSpec| broker.makes(&topic.name, topic.partitions).map(|made| made.then(|| topic.name.clone()));
+            return topics.iter().filter_map(|topic| made(topic).transpose()).collect();
+        }
         let until = Instant::now() + limit;
         let settings: Vec<_> = topics.iter().map(TopicSpec::settings).collect();
         let new = topics.iter().zip(&settings).map(|(topic, settings)| {
@@ -126,7 +158,7 @@ impl Admin {
         if new.is_empty() {
             return Ok(Vec::new());
         }
-        let answers = self.client.create_topics(&new, &options(limit)).await;
+        let answers = self.client().create_topics(&new, &options(limit)).await;
         let mut made = Vec::new();
         for answer in answers.map_err(|error| failed(Doing::CreateTopics, None, &error))? {
             match answer {
@@ -172,6 +204,15 @@ impl Admin {
 
     /// The topics as the broker has them, in the order asked; `None`: there is no such topic.
     pub async fn describe(&self, topics: &[String], limit: Duration) -> Result<Vec<Option<TopicState>>, LogError> {
+        #[cfg(test)]
+        if let Some(broker) = memory::posted() {
+            let state = |name: &str, partitions| {
+                let cleanup_policy = "delete".to_owned();
+                TopicState { name: name.to_owned(), partitions, cleanup_policy, ..TopicState::default() }
+            };
+            let ask = |name: &String| broker.partitions(name).map(|found| found.map(|partitions| state(name, partitions)));
+            return topics.iter().map(ask).collect();
+        }
         let mut states = Vec::with_capacity(topics.len());
         for name in topics {
             let shape = self.metadata(name, limit, shape).await;
@@ -186,7 +227,7 @@ impl Admin {
 
     async fn configured(&self, mut state: TopicState, limit: Duration) -> Result<TopicState, LogError> {
         let asked = [ResourceSpecifier::Topic(&state.name)];
-        let answers = self.client.describe_configs(&asked, &options(limit)).await;
+        let answers = self.client().describe_configs(&asked, &options(limit)).await;
         let answers = answers.map_err(|error| failed(Doing::Describe, Some(&state.name), &error))?;
         for answer in answers {
             let found = answer.map_err(|code| LogError::of_code(Doing::Describe, Some(&state.name), code))?;
@@ -208,7 +249,7 @@ impl Admin {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let answers = self.client.delete_topics(&names, &options(limit)).await;
+        let answers = self.client().delete_topics(&names, &options(limit)).await;
         let mut deleted = Vec::new();
         for answer in answers.map_err(|error| failed(Doing::DeleteTopics, None, &error))? {
             match answer {
@@ -232,6 +273,10 @@ impl Admin {
 
     /// The first and the next offset of a partition.
     pub async fn ends_of(&self, topic: &str, partition: i32, limit: Duration) -> Result<(i64, i64), LogError> {
+        #[cfg(test)]
+        if let Some(broker) = memory::posted() {
+            return broker.ends(topic, partition);
+        }
         let name = topic.to_owned();
         self.blocking(Doing::ReadEnds, Some(topic), move |client| client.inner().fetch_watermarks(&name, partition, limit)).await
     }
@@ -261,7 +306,7 @@ impl Admin {
         topic: Option<&str>,
         ask: impl FnOnce(&AdminClient<Trouble>) -> Result<T, KafkaError> + Send + 'static,
     ) -> Result<T, LogError> {
-        let client = Arc::clone(&self.client);
+        let client = Arc::clone(self.client());
         let answer = tokio::task::spawn_blocking(move || ask(&client)).await.map_err(|_| LogError::Stopped)?;
         answer.map_err(|error| failed(doing, topic, &error))
     }

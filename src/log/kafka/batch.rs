@@ -87,18 +87,40 @@ impl Batch {
     }
 
     pub(super) fn push(&mut self, message: &BorrowedMessage<'_>) {
-        let start = self.bytes.len();
-        let key = self.part(message.key());
-        let value = self.part(message.payload());
-        let before = self.bytes.len();
-        if let Some(headers) = message.headers() {
-            for header in headers.iter() {
-                self.header(header.key.as_bytes(), header.value);
-            }
+        let place = (message.offset(), message.timestamp().to_millis().unwrap_or(-1));
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        self.add(place, (message.key(), message.payload()), headers.map(|header| (header.key, header.value)));
+    }
+
+    /// A run of records of the simulation's broker.
+    #[cfg(test)]
+    pub fn of<'r>(
+        topic: &Arc<str>,
+        partition: i32,
+        run: u64,
+        records: impl Iterator<Item = (i64, &'r super::memory::Record)>,
+    ) -> Self {
+        let mut batch = Self::new(Arc::clone(topic), partition, run);
+        for (offset, record) in records {
+            let headers = record.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice())));
+            batch.add((offset, 0), (record.key.as_deref(), record.value.as_deref()), headers);
         }
+        batch
+    }
+
+    fn add<'m>(
+        &mut self,
+        (offset, timestamp): (i64, i64),
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        headers: impl Iterator<Item = (&'m str, Option<&'m [u8]>)>,
+    ) {
+        let start = self.bytes.len();
+        let key = self.part(key);
+        let value = self.part(value);
+        let before = self.bytes.len();
+        headers.for_each(|(name, value)| self.header(name.as_bytes(), value));
         let headers = length(self.bytes.len() - before);
-        let timestamp = message.timestamp().to_millis().unwrap_or(-1);
-        self.messages.push(Place { offset: message.offset(), timestamp, start, key, value, headers });
+        self.messages.push(Place { offset, timestamp, start, key, value, headers });
     }
 
     fn part(&mut self, bytes: Option<&[u8]>) -> u32 {

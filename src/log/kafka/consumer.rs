@@ -11,7 +11,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::thread::Thread;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -58,7 +57,7 @@ pub enum Delivery {
 /// An assignment that waits to be started.
 #[derive(Debug)]
 pub struct Assignment {
-    pub(super) id: u64,
+    pub(crate) id: u64,
     pub partitions: Vec<Partition>,
 }
 
@@ -66,7 +65,8 @@ pub struct Assignment {
 pub struct Consumer {
     deliveries: mpsc::UnboundedReceiver<Result<Delivery, LogError>>,
     orders: std::sync::mpsc::Sender<Order>,
-    thread: Thread,
+    /// Tells the member's thread that there are orders.
+    wake: Box<dyn Fn() + Send + Sync>,
     left: oneshot::Receiver<()>,
     /// The number of each partition's present run. What comes from an older one was read before a start or seek, and is thrown away here.
     runs: HashMap<Partition, u64>,
@@ -77,6 +77,10 @@ impl Consumer {
     /// Joins `group`, for `topics`. `partitions` is how many they have in all: memory is shared out by it. Returns at once; that no broker is there
     /// shows as silence, and in [`Consumer::trouble`].
     pub fn join(kafka: &Kafka, group: &str, topics: &[String], partitions: usize) -> Result<Self, LogError> {
+        #[cfg(test)]
+        if let Some(broker) = super::memory::posted() {
+            return Ok(Self::at(&*broker, topics));
+        }
         let context = Context::default();
         let made = client(kafka, Role::Member { group, partitions }).create_with_context::<_, BaseConsumer<Context>>(context);
         let consumer = made.map_err(|error| settings_error(kafka, &error))?;
@@ -91,7 +95,20 @@ impl Consumer {
             let _ = gone.send(());
         });
         let thread = spawned.map_err(|_| LogError::Stopped)?.thread().clone();
-        Ok(Self { deliveries, orders, thread, left, runs: HashMap::new(), run: 0 })
+        Ok(Self { deliveries, orders, wake: Box::new(move || thread.unpark()), left, runs: HashMap::new(), run: 0 })
+    }
+
+    /// A member of the simulation's broker.
+    #[cfg(test)]
+    fn at(broker: &dyn super::memory::Broker, topics: &[String]) -> Self {
+        let (tell, deliveries) = mpsc::unbounded_channel();
+        let (sender, orders) = std::sync::mpsc::channel();
+        let (_gone, left) = oneshot::channel();
+        let woken = Arc::new(tokio::sync::Notify::new());
+        let topics = topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
+        broker.joins(super::memory::Member { topics, orders, woken: Arc::clone(&woken), tell, _gone });
+        let wake = Box::new(move || woken.notify_one());
+        Self { deliveries, orders: sender, wake, left, runs: HashMap::new(), run: 0 }
     }
 
     /// The next delivery. An error ends the consumer. Can be dropped at any await and called again.
@@ -110,7 +127,7 @@ impl Consumer {
 
     fn is_current(&self, batch: &Batch) -> bool {
         let partition = Partition { topic: Arc::clone(batch.topic()), partition: batch.partition() };
-        self.runs.get(&partition) == Some(&batch.run)
+        self.runs.get(&partition) == Some(&batch.run) || broken!(OldRunTaken)
     }
 
     /// Starts an assignment. Partitions of it that `starts` does not name are held. Offsets that the log does not hold come back as
@@ -162,7 +179,7 @@ impl Consumer {
     fn order(&self, order: Order) {
         // a worker that is gone has said why in the deliveries
         let _ = self.orders.send(order);
-        self.thread.unpark();
+        (self.wake)();
     }
 }
 

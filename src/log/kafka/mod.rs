@@ -20,6 +20,8 @@ mod credit;
 mod ends;
 mod feeds;
 mod group;
+#[cfg(test)]
+pub mod memory;
 mod place;
 mod producer;
 mod reader;

@@ -30,16 +30,32 @@ const ASK: Duration = Duration::from_secs(10);
 /// A handle; clones share the connection, the queue and the fate.
 #[derive(Clone)]
 pub struct Producer {
-    inner: Arc<ThreadedProducer<Context>>,
+    link: Link,
+    board: Arc<Board>,
+}
+
+/// Where events go.
+#[derive(Clone)]
+enum Link {
+    Broker(Arc<ThreadedProducer<Context>>),
+    #[cfg(test)]
+    Memory(tokio::sync::mpsc::UnboundedSender<super::memory::Sent>),
 }
 
 impl Producer {
     /// `acknowledged` is how far each partition had been acknowledged when it was last recorded: an event that lands below it lands in another log
     /// than ours ([`LogError::Rewound`]).
     pub fn new(kafka: &Kafka, acknowledged: &Ends) -> Result<Self, LogError> {
-        let context = Context { board: Arc::new(Board::new(acknowledged)), trouble: Trouble::default() };
+        let board = Arc::new(Board::new(acknowledged));
+        #[cfg(test)]
+        if let Some(broker) = super::memory::posted() {
+            let (link, sent) = tokio::sync::mpsc::unbounded_channel();
+            broker.produces(sent);
+            return Ok(Self { link: Link::Memory(link), board });
+        }
+        let context = Context { board: Arc::clone(&board), trouble: Trouble::default() };
         let made = client(kafka, Role::Producer).create_with_context(context);
-        Ok(Self { inner: Arc::new(made.map_err(|error| settings_error(kafka, &error))?) })
+        Ok(Self { link: Link::Broker(Arc::new(made.map_err(|error| settings_error(kafka, &error))?)), board })
     }
 
     /// A queue of groups to be acknowledged.
@@ -63,12 +79,28 @@ impl Producer {
         if let Some(failure) = self.death().await {
             return Err(failure);
         }
+        #[allow(clippy::infallible_destructuring_match, reason = "the simulation has another")]
+        let inner = match &self.link {
+            Link::Broker(inner) => inner,
+            #[cfg(test)]
+            Link::Memory(link) => {
+                use rdkafka::message::Headers as _;
+                let headers = headers();
+                let header = |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.unwrap_or_default().to_vec());
+                let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
+                let record = super::memory::Record { key, value, headers: headers.as_borrowed().iter().map(header).collect() };
+                let receipt = super::memory::Receipt { group: Arc::clone(group), board: Arc::clone(&self.board) };
+                group.sent();
+                let sent = super::memory::Sent { topic: topic.to_owned(), partition, record, receipt };
+                return link.send(sent).map_err(|_| LogError::Stopped);
+            }
+        };
         let mut record =
             BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, Arc::clone(group)).partition(partition).headers(headers());
         (record.key, record.payload) = (key, value);
         group.sent();
         loop {
-            match self.inner.send(record) {
+            match inner.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
                     record = back;
@@ -84,36 +116,51 @@ impl Producer {
 
     /// Why this producer is dead. Stays what it is.
     pub fn failure(&self) -> Option<LogError> {
-        self.board().failure()
+        self.board.failure()
     }
 
     /// The same, for one who can wait for the cause: the events that die of it may be heard of before the one that caused it.
     pub(super) async fn death(&self) -> Option<LogError> {
-        let code = self.board().dying()?;
+        let code = self.board.dying()?;
         for _ in 0..CAUSE_LOOKS {
             if let Some(failure) = self.failure() {
                 return Some(failure);
             }
             tokio::time::sleep(CAUSE_LOOK).await;
         }
-        self.board().fail(LogError::Producer { code });
+        self.board.fail(LogError::Producer { code });
         self.failure()
     }
 
     /// Events that are not yet acknowledged.
     pub fn in_flight(&self) -> usize {
-        usize::try_from(self.inner.in_flight_count()).unwrap_or(0)
+        match &self.link {
+            Link::Broker(inner) => usize::try_from(inner.in_flight_count()).unwrap_or(0),
+            #[cfg(test)]
+            Link::Memory(_) => 0,
+        }
     }
 
     /// Why the broker is not reached, where librdkafka has said something since the last acknowledgement.
     pub fn trouble(&self) -> Option<LogError> {
-        let (code, reason) = self.context().trouble.last()?;
-        Some(LogError::of_code(Doing::Produce, None, code).because_of(reason))
+        match &self.link {
+            Link::Broker(inner) => {
+                let client: &Client<Context> = inner.client();
+                let (code, reason) = client.context().trouble.last()?;
+                Some(LogError::of_code(Doing::Produce, None, code).because_of(reason))
+            }
+            #[cfg(test)]
+            Link::Memory(_) => None,
+        }
     }
 
     /// The first and the next offset of a partition.
     pub async fn ends_of(&self, topic: &str, partition: i32) -> Result<(i64, i64), LogError> {
-        let (inner, topic) = (Arc::clone(&self.inner), topic.to_owned());
+        let (inner, topic) = match &self.link {
+            Link::Broker(inner) => (Arc::clone(inner), topic.to_owned()),
+            #[cfg(test)]
+            Link::Memory(_) => return super::memory::posted().ok_or(LogError::Stopped)?.ends(topic, partition),
+        };
         let asked = tokio::task::spawn_blocking(move || {
             let found = inner.client().fetch_watermarks(&topic, partition, ASK);
             found.map_err(|error| refused(Doing::ReadEnds, &error, &topic, partition))
@@ -127,13 +174,8 @@ impl Producer {
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 
-    fn context(&self) -> &Context {
-        let client: &Client<Context> = self.inner.client();
-        client.context()
-    }
-
     pub(super) fn board(&self) -> &Board {
-        &self.context().board
+        &self.board
     }
 }
 

@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const ASK: Duration = Duration::from_secs(1);
 
 /// What was read. Messages without a key are left out.
-pub(super) enum Told {
+pub enum Told {
     Record {
         key: Vec<u8>,
         value: Option<Vec<u8>>,

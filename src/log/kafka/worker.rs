@@ -24,7 +24,7 @@ const ASK: Duration = Duration::from_secs(10);
 const REPORT: Duration = Duration::from_secs(1);
 
 /// What the owner asks for.
-pub(super) enum Order {
+pub enum Order {
     Start { assignment: Assignment, starts: HashMap<Partition, Start>, run: u64 },
     Seek { partition: Partition, start: Start, run: u64 },
     Pause(Partition),

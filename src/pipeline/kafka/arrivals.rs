@@ -51,9 +51,20 @@ impl TableReader {
                 }
             };
             let epoch = i64::try_from(event.epoch).unwrap_or(i64::MAX);
-            let seen = event.position.is_some_and(|position| work.position.is_some_and(|last| position <= last));
+            let mut seen = event.position.is_some_and(|position| work.position.is_some_and(|last| position <= last));
             let ours = !matches!(event.kind, Kind::Foreign);
-            let late = ours && epoch < work.capture_epoch;
+            let late = ours && epoch < work.capture_epoch && !broken!(LateCaptureTaken);
+            let truncates = |kind: &Kind| matches!(kind, Kind::Change { change, .. } if change.op == Op::Truncate);
+            if broken!(LogReplaysApplied) {
+                seen = false;
+            }
+            if truncates(&event.kind) && broken!(TruncateReplayed) {
+                seen = false;
+            }
+            // rows of a copy have no place in the stream
+            if event.position.is_none() && event.requests.is_empty() && work.position.is_some() && broken!(ReadsHavePlaces) {
+                seen = true;
+            }
             if late || seen || matches!(event.kind, Kind::Foreign | Kind::Tombstone) {
                 work.next_offset = message.offset + 1;
                 continue;
@@ -66,7 +77,7 @@ impl TableReader {
                     let attempt = event.attempt.unwrap_or_default().to_owned();
                     work.marker = Some((Marker::Reset { attempt, epoch }, message.offset));
                 }
-                Kind::Change { change, .. } if change.op == Op::Truncate => {
+                Kind::Change { change, .. } if change.op == Op::Truncate && !broken!(TruncateNoMarker) => {
                     work.marker = Some((Marker::Truncate(change.position), message.offset));
                 }
                 Kind::Change { mut change, at } => {
@@ -85,7 +96,8 @@ impl TableReader {
                         None => Base::Exact,
                     };
                     work.answered.extend(event.requests.iter().map(|&request| (message.offset, request)));
-                    for (plan, binding) in &self.shapes[shape].plans {
+                    let absent = change.op == Op::Delete && event.position.is_none();
+                    for (plan, binding) in self.shapes[shape].plans.iter().filter(|_| !(absent && broken!(AbsentPassedOver))) {
                         work.items.push(Item { plan: *plan, change: change.clone(), binding: Ok(Arc::clone(binding)), base });
                         work.places.push((message.offset, work.position));
                         work.times.push(at);

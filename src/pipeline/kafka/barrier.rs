@@ -29,7 +29,7 @@ fn failed(source: tokio_postgres::Error) -> PipelineError {
     PipelineError::Query { side: "target", source }
 }
 
-/// Records that a partition stands before a marker.
+/// Records that a partition stands before a marker, which nobody has passed for it.
 ///
 /// # Errors
 /// See [`PipelineError`].
@@ -42,7 +42,7 @@ pub async fn arrive(
 ) -> Result<(), PipelineError> {
     let sql = "INSERT INTO tablelift.barrier (connector, topic, marker, partition, log_offset)
                SELECT $1, $2, $3, $4, $5 WHERE EXISTS (SELECT FROM tablelift.checkpoint
-               WHERE connector = $1 AND topic = $2 AND partition = $4 AND epoch = $6)
+               WHERE connector = $1 AND topic = $2 AND partition = $4 AND epoch = $6 AND coalesce(log_offset, 0) <= $5)
                ON CONFLICT (connector, topic, marker, partition) DO UPDATE SET log_offset = excluded.log_offset";
     let (topic, partition) = (&*share.partition.topic, share.partition.partition);
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
@@ -76,9 +76,12 @@ async fn in_transaction(
     marker: &Marker,
 ) -> Result<Opened, PipelineError> {
     let name = marker.name();
-    let here = "SELECT partition FROM tablelift.barrier WHERE connector = $1 AND topic = $2 AND marker = $3 FOR UPDATE";
+    // whoever stood still for a while may come with a marker that the others have passed long since
+    let here = "SELECT b.partition FROM tablelift.barrier AS b JOIN tablelift.checkpoint AS c USING (connector, topic, partition)
+                WHERE connector = $1 AND topic = $2 AND b.marker = $3 AND coalesce(c.log_offset, 0) <= b.log_offset
+                ORDER BY partition FOR UPDATE";
     let arrived = session.client().query(here, &[&connector, &spec.topic, &name]).await.map_err(failed)?;
-    if arrived.len() < usize::try_from(spec.partitions).unwrap_or(usize::MAX) {
+    if arrived.len() < usize::try_from(spec.partitions).unwrap_or(usize::MAX) && !broken!(MarkerAlone) {
         return Ok(Opened::NotYet);
     }
     let mine: Vec<usize> = (0..applier.plans.len()).filter(|&at| applier.plans[at].source == spec.shape.name).collect();

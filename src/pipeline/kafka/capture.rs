@@ -17,7 +17,7 @@ use crate::event::{Encoder, Frame, control_topic};
 use crate::fate::Fate;
 use crate::finding::Finding;
 use crate::log::LogError;
-use crate::log::kafka::{Admin, Contents, Control, ControlTail, Producer, TopicSpec};
+use crate::log::kafka::{Admin, Contents, Control, ControlTail, Ends, Producer, TopicSpec};
 use crate::mapping::TablePlan;
 use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
@@ -27,9 +27,10 @@ use crate::pipeline::run::{RunOptions, stands_by};
 use crate::pipeline::turn::Turns;
 use crate::pipeline::{PipelineError, Tasks, session, structure};
 use crate::preflight::Compiled;
-use crate::source::{self, Reader, SlotName, SourceError};
-use crate::store;
+use crate::source::{self, Reader, SlotFacts, SlotName, SourceError};
 use crate::store::table_state::Halted;
+use crate::store::{self, checkpoint};
+use crate::target::TargetError;
 use crate::telemetry::Meter;
 use again::Misfits;
 use copies::Copies;
@@ -134,13 +135,29 @@ impl CaptureLife {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
             other => other?,
         };
-        let (producer, control) = found.announce(&connector).await?;
-        let Found { prepared, specs, mut record, .. } = found;
+        self.go(tasks, &source, found, reader, true).await
+    }
+
+    /// A life whose stream is open. `attended`: beside it somebody looks for what other sessions do to its tables.
+    pub(crate) async fn go(
+        &mut self,
+        tasks: Tasks,
+        source: &tokio_postgres::Client,
+        found: Found,
+        reader: Reader,
+        attended: bool,
+    ) -> Result<End, PipelineError> {
+        if reader.confirmed_at_start() > found.record.end() {
+            // another has had the slot since we looked, and is gone: what we would say is older than what he said
+            return Ok(End::Again);
+        }
+        let (producer, control) = found.announce(&self.connector).await?;
+        let Found { prepared, specs, mut record, epoch, .. } = found;
         let (incarnation, database) = (prepared.incarnation(), prepared.record.source_database.clone());
         let (version, system) = (prepared.facts.version, (prepared.facts.system_id.clone(), prepared.facts.timeline));
         let plans = Arc::new(prepared.compiled.into_iter().filter_map(|one| one.plan.ok()).collect::<Vec<_>>());
-        let copies = copies::take_up(self, &source, (&specs, &plans), &mut record, &producer, version).await?;
-        let setup = Setup { specs, plans, record, database, incarnation, copies, system };
+        let copies = copies::take_up(self, source, (&specs, &plans), &mut record, &producer, (version, epoch)).await?;
+        let setup = Setup { specs, plans, record, database, incarnation, copies, system, attended };
         self.follow(tasks, setup, reader, producer, control).await
     }
 
@@ -167,11 +184,27 @@ impl CaptureLife {
     async fn look(&mut self, source: &tokio_postgres::Client) -> Result<Found, PipelineError> {
         let tasks = Tasks::default();
         let connector = Arc::clone(&self.connector);
-        let kafka = connector.kafka().cloned().expect("capture is started for a Kafka log only");
         let name = connector.object_name();
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
-        let mut prepared = prepare(&connector, source, &mut target, self.options.copy, &self.board).await?;
+        let prepared = prepare(&connector, source, &mut target, self.options.copy, &self.board).await?;
+        self.find((source, &target), prepared).await
+    }
+
+    /// What is there in the log, made where it is missing, and how far the slot may begin.
+    pub(crate) async fn find(
+        &mut self,
+        (source, target): (&tokio_postgres::Client, &tokio_postgres::Client),
+        mut prepared: Prepared,
+    ) -> Result<Found, PipelineError> {
+        let connector = Arc::clone(&self.connector);
+        let kafka = connector.kafka().cloned().expect("capture is started for a Kafka log only");
+        let name = connector.object_name();
         self.note_unfit(&prepared.compiled);
+        // Before anything of the log is looked at: so the captures' epochs follow one another as the target's do. Whoever draws after us sees
+        // in the control topic what we have said, or we see that he has drawn, and bring nothing.
+        let epoch = checkpoint::take(target, &connector.name, checkpoint::LOCAL, 0).await?.epoch;
+        // it never stands behind a record that is read later
+        let slot = source::slot_facts(source, &prepared.slot).await?;
         let admin = Admin::new(&kafka)?;
         admin.brokers(BROKER_LIMIT).await?;
         let control_name = control_topic(&kafka.topic_prefix);
@@ -187,23 +220,32 @@ impl CaptureLife {
         for topic in &topics.gone {
             self.refuses(&topics::gone(topic));
         }
-        topics.begin(&admin, &target, &connector.name, BROKER_LIMIT).await?;
+        topics.begin(&admin, target, (&connector.name, epoch), BROKER_LIMIT).await?;
         if let Some(record) = &mut old {
             // nobody applies what left the connector file; what is new has no ends yet
             record.ends.keep(|topic| topic == control_name || topics.is_known(topic));
         }
+        // What was brought of a copy is recorded in the target, and how far it reaches perhaps nowhere: whoever brought it may have been killed
+        // between the two. It was in the log before we drew our epoch.
+        let mut reached = Ends::default();
+        for spec in topics.specs.iter().filter(|spec| !topics.gone.contains(&spec.topic)) {
+            for partition in spec.partitions().all() {
+                reached.raise(&spec.topic, partition, admin.ends_of(&spec.topic, partition, BROKER_LIMIT).await?.1);
+            }
+        }
         let specs = topics.specs;
         prepared.record.made.topics = specs.iter().map(|spec| spec.topic.clone()).chain([control_name.clone()]).collect();
-        store::connector::write(&target, &prepared.record).await?;
-        let record = self.slot_record(source, &target, &mut prepared, old, &specs).await?;
-        Ok(Found { prepared, specs, record, contents, control_name })
+        store::connector::write(target, &prepared.record).await?;
+        let mut record = self.slot_record((source, slot), (target, epoch), &mut prepared, old, &specs).await?;
+        record.ends.raise_all(&reached);
+        Ok(Found { prepared, specs, record, contents, control_name, epoch })
     }
 
     /// The slot, made or held against the record; and the record of this start, with its new epoch.
     async fn slot_record(
         &self,
-        source: &tokio_postgres::Client,
-        target: &tokio_postgres::Client,
+        (source, slot): (&tokio_postgres::Client, Option<SlotFacts>),
+        (target, drawn): (&tokio_postgres::Client, i64),
         prepared: &mut Prepared,
         old: Option<SlotRecord>,
         specs: &[TableSpec],
@@ -211,7 +253,7 @@ impl CaptureLife {
         // a record that outlived its connector (`drop` without --topics) only keeps epochs and offsets rising
         let (outlived, old) = if prepared.first { (old, None) } else { (None, old) };
         let end = old.as_ref().map(SlotRecord::end);
-        let confirmed = prepare::slot_at(&self.connector, (source, target), prepared, end, &self.board).await?;
+        let confirmed = prepare::slot_at(&self.connector, (source, target), prepared, (slot, end), &self.board).await?;
         let incarnation = prepared.incarnation();
         let fresh = SlotRecord {
             connector: self.connector.name.clone(),
@@ -225,7 +267,13 @@ impl CaptureLife {
             tables: BTreeMap::new(),
         };
         let mut record = old.unwrap_or(fresh);
-        record.epoch += 1;
+        // not by the record alone: an earlier capture's may still be on its way to the log
+        let known = i64::try_from(record.epoch).unwrap_or(i64::MAX);
+        record.epoch = match checkpoint::number_capture(target, &self.connector.name, drawn, known).await? {
+            _ if broken!(SameCaptureEpoch) => record.epoch + 1,
+            Some(number) => u64::try_from(number).unwrap_or(record.epoch + 1),
+            None => return Err(TargetError::Fenced.into()),
+        };
         record.timeline = prepared.facts.timeline;
         let copied = self.options.copy == FirstCopy::Skip;
         let at = record.position().map_err(|_| damaged())?;
@@ -291,7 +339,12 @@ impl CaptureLife {
         let fits = misfits.until_one_fits(&connector);
         tokio::pin!(fits);
         let unfit = self.unfit.keys().cloned().collect();
-        let changes = structure::until_one_changes(&connector, true, &unfit);
+        let changes = async {
+            match setup.attended {
+                true => structure::until_one_changes(&connector, true, &unfit).await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::pin!(changes);
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -401,13 +454,15 @@ impl CaptureLife {
 }
 
 /// What a start found.
-struct Found {
+pub(crate) struct Found {
     prepared: Prepared,
     specs: Vec<TableSpec>,
     /// With the new epoch.
     record: SlotRecord,
     contents: Contents,
     control_name: String,
+    /// The target's, drawn by this start.
+    epoch: i64,
 }
 
 impl Found {
@@ -432,6 +487,7 @@ struct Setup {
     copies: Copies,
     /// The source's system identifier and timeline.
     system: (String, u32),
+    attended: bool,
 }
 
 /// Starts the first copies. What comes back: the table, where its stream begins, what it took, how far its rows reach in the log.

@@ -18,8 +18,9 @@ use crate::target::TargetError;
 use crate::telemetry;
 use futures_util::StreamExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_postgres::Client;
 
 /// A chunk that the stream waits for is given up after so long: what was sent of it is right, and is sent again.
@@ -171,7 +172,7 @@ impl TopicSink {
     /// Everything that was sent is acknowledged.
     async fn acknowledged(&mut self) -> Result<(), PipelineError> {
         let mut ends = Ends::default();
-        while !self.acks.is_empty() {
+        while !self.acks.is_empty() && !broken!(ProgressUnacknowledged) {
             ends.raise_all(&self.acks.front().await?.1);
         }
         self.ends.raise_all(&ends);
@@ -225,6 +226,9 @@ impl Sink for TopicSink {
         let of_source = |plan: &&TablePlan| plan.source == table.name;
         let targets: Vec<_> = self.plans.iter().filter(of_source).map(|plan| plan.target.clone()).collect();
         for target in &targets {
+            if broken!(RereadWindowUnsaid) {
+                continue;
+            }
             reread::open_window(&self.client, &self.connector, target, until).await.map_err(PipelineError::from)?;
         }
         let plans = Arc::clone(&self.plans);
@@ -253,6 +257,9 @@ impl Sink for TopicSink {
             self.send(rereads.number, &group, &change, origin).await?;
         }
         self.acks.seal(group, ());
+        if broken!(AnsweredWhenSent) {
+            reread::answered(&self.client, &self.connector, &rereads.ids).await.map_err(PipelineError::from)?;
+        }
         Ok(Vec::new())
     }
 

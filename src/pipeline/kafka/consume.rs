@@ -20,7 +20,7 @@ use crate::pipeline::{PipelineError, Tasks, after_load, session, structure};
 use crate::store::{self, checkpoint, table_state};
 use crate::target::{Session, origin};
 use crate::telemetry::Meter;
-use compile::compile;
+use compile::{Compiled, compile};
 use half::Half;
 use standing::CONFLICT_PAUSE;
 use std::sync::Arc;
@@ -32,6 +32,9 @@ const BROKER_LIMIT: Duration = Duration::from_secs(20);
 /// Messages and bytes that go to the target at once.
 const MAX_MESSAGES: usize = 10_000;
 const MAX_WEIGHT: usize = 4 << 20;
+
+/// The tables as capture tells of them, and the words that it uses.
+type Said = (Vec<TableSpec>, Vec<u8>);
 
 /// One life of the applying half.
 pub struct ApplyLife {
@@ -51,8 +54,23 @@ impl ApplyLife {
         let name = connector.object_name();
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
         let busy = Busy::of(&target, Side::Target, None, &self.board).await?;
-        let Some((specs, seen)) = self.await_capture(&target, &kafka).await? else { return Ok(End::Stopped) };
-        let (plans, broken) = compile(&mut target, &connector, &specs).await?;
+        let Some(said) = self.await_capture(&target, &kafka).await? else { return Ok(End::Stopped) };
+        let compiled = compile(&mut target, &connector, &said.0).await?;
+        self.go(&tasks, (target, busy), said, compiled, true).await
+    }
+
+    /// A life that knows its tables. `attended`: beside it somebody looks for what other sessions do to them.
+    pub(crate) async fn go(
+        &mut self,
+        tasks: &Tasks,
+        (target, busy): (Client, Arc<Busy>),
+        (specs, seen): Said,
+        (plans, broken): Compiled,
+        attended: bool,
+    ) -> Result<End, PipelineError> {
+        let connector = Arc::clone(&self.connector);
+        let kafka = connector.kafka().cloned().expect("apply is started for a Kafka log only");
+        let name = connector.object_name();
         let plans = Arc::new(plans);
         let meter = Arc::new(Meter::new(&connector.name, plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()))));
         (self.publish)(Arc::clone(&meter));
@@ -92,11 +110,18 @@ impl ApplyLife {
             busy,
             streaming: None,
         };
-        tasks.start(after_load::keep(Arc::clone(&connector), Arc::clone(&self.board), Vec::new()));
+        if attended {
+            tasks.start(after_load::keep(Arc::clone(&connector), Arc::clone(&self.board), Vec::new()));
+        }
         let changed = watch_tables(kafka, name, seen);
         tokio::pin!(changed);
         let known = half.broken.iter().cloned().collect();
-        let others = structure::until_one_changes(&connector, false, &known);
+        let others = async {
+            match attended {
+                true => structure::until_one_changes(&connector, false, &known).await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::pin!(others);
         let mut tick = tokio::time::interval(CONFLICT_PAUSE);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -129,41 +154,41 @@ impl ApplyLife {
     }
 
     /// Waits until capture has said what there is; gives it, and the words it used.
-    async fn await_capture(
-        &mut self,
-        target: &Client,
-        kafka: &Kafka,
-    ) -> Result<Option<(Vec<TableSpec>, Vec<u8>)>, PipelineError> {
-        let name = self.connector.object_name();
+    async fn await_capture(&mut self, target: &Client, kafka: &Kafka) -> Result<Option<Said>, PipelineError> {
         loop {
             let made =
                 store::schema::exists(target).await? && store::connector::read(target, &self.connector.name).await?.is_some();
-            if made {
-                let contents = match ControlTail::open(kafka, &name, &control_topic(&kafka.topic_prefix)) {
-                    Ok(tail) => tail.read_all(BROKER_LIMIT).await,
-                    Err(error) => Err(error),
-                };
-                match contents {
-                    Ok(contents) => {
-                        if let Some(entry) = contents.entries.get(TABLES) {
-                            let specs = serde_json::from_slice(&entry.value).map_err(|_| PipelineError::Belief {
-                                what: "the control topic's list of tables cannot be read".to_owned(),
-                                hint: "use the same tablelift for capture and apply".to_owned(),
-                            })?;
-                            self.board.waits("apply", None);
-                            return Ok(Some((specs, entry.value.clone())));
-                        }
-                    }
-                    // capture has not made it yet
-                    Err(LogError::NoTopic { .. } | LogError::NoPartition { .. } | LogError::Refused { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
+            if made && let Some(said) = self.said(kafka).await? {
+                self.board.waits("apply", None);
+                return Ok(Some(said));
             }
             self.board.waits("apply", Some("capture to start and say which tables there are".to_owned()));
             tokio::select! {
                 () = stopped(&mut self.stop) => return Ok(None),
                 () = tokio::time::sleep(Duration::from_millis(300)) => {}
             }
+        }
+    }
+
+    /// What capture has said, if it has said anything.
+    pub(crate) async fn said(&self, kafka: &Kafka) -> Result<Option<Said>, PipelineError> {
+        let name = self.connector.object_name();
+        let contents = match ControlTail::open(kafka, &name, &control_topic(&kafka.topic_prefix)) {
+            Ok(tail) => tail.read_all(BROKER_LIMIT).await,
+            Err(error) => Err(error),
+        };
+        match contents {
+            Ok(contents) => {
+                let Some(entry) = contents.entries.get(TABLES) else { return Ok(None) };
+                let specs = serde_json::from_slice(&entry.value).map_err(|_| PipelineError::Belief {
+                    what: "the control topic's list of tables cannot be read".to_owned(),
+                    hint: "use the same tablelift for capture and apply".to_owned(),
+                })?;
+                Ok(Some((specs, entry.value.clone())))
+            }
+            // capture has not made it yet
+            Err(LogError::NoTopic { .. } | LogError::NoPartition { .. } | LogError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 }

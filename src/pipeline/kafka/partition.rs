@@ -3,7 +3,7 @@
 use crate::apply::Item;
 use crate::change::{Position, UnixMicros};
 use crate::log::kafka::Partition;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// What a partition is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,9 +91,10 @@ pub struct Work {
 }
 
 impl Work {
-    /// Nothing moved.
+    /// Nothing moved. A marker of a capture that is new here moves something: what its predecessor sends behind it is void.
     pub fn is_idle(&self, share: &Share) -> bool {
-        self.items.is_empty() && self.next_offset == share.next_offset
+        let is_known = self.capture_epoch == share.capture_epoch || broken!(MarkerEpochUnsaid);
+        self.items.is_empty() && self.next_offset == share.next_offset && is_known
     }
 
     /// Only what comes before item `at`; the checkpoint stands before its message.

@@ -44,13 +44,16 @@ pub async fn take_up(
     (specs, plans): (&[TableSpec], &[TablePlan]),
     record: &mut SlotRecord,
     producer: &Producer,
-    version: u32,
+    (version, epoch): (u32, i64),
 ) -> Result<Copies, PipelineError> {
     let (tasks, name) = (Tasks::default(), &life.connector.name);
     let endpoint = &life.connector.target.endpoint;
     let target = session::open(&tasks, endpoint, &life.connector.object_name()).await.map_err(PipelineError::Target)?;
-    // whoever copied before us can record nothing any more
-    let epoch = checkpoint::take(&target, name, checkpoint::LOCAL, 0).await?.epoch;
+    // Whoever copied before us can record nothing any more. And nobody has come since we drew: he might not know of us.
+    let epoch = if broken!(EpochsApart) { checkpoint::take(&target, name, checkpoint::LOCAL, 0).await?.epoch } else { epoch };
+    if !checkpoint::is_ours(&target, name, epoch).await? {
+        return Err(TargetError::Fenced.into());
+    }
     let states = table_state::read(&target, name).await?;
     let mut tables: Vec<CopyTable> = specs.iter().map(|spec| copy_table(spec, plans)).collect();
     let mut copying = Vec::new();

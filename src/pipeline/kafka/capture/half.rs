@@ -18,7 +18,8 @@ use crate::store::table_state::Halted;
 use crate::telemetry::{self, Meter};
 use hashbrown::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A group of events is closed at the first commit after so many, or so long.
 const GROUP_EVENTS: usize = 5000;
@@ -184,7 +185,7 @@ impl Half {
         let partitions = spec.partitions();
         let sent = if change.op == Op::Truncate {
             let mut sent = Ok(());
-            for partition in partitions.all() {
+            for partition in partitions.all().take(if broken!(TruncateToOne) { 1 } else { usize::MAX }) {
                 sent = sent.and(self.producer.send(group, &spec.topic, partition, &self.frame).await);
             }
             sent
@@ -261,9 +262,9 @@ fn split(encoder: &Encoder, change: Change) -> (Change, Option<Change>) {
         (Op::Update, Some(old), Some(new)) => encoder.is_keyless() || !encoder.key_cells(old).eq(encoder.key_cells(new)),
         _ => false,
     };
-    if moves {
+    if moves && !broken!(MovesWhole) {
         let position = change.position;
-        let next = Position { ordinal: position.ordinal + 1, ..position };
+        let next = Position { ordinal: position.ordinal + u64::from(!broken!(MovesAtOnePlace)), ..position };
         let delete = Change { op: Op::Delete, after: None, ..change.clone() };
         let insert = Change { op: Op::Insert, position: next, before: Before::Absent, ..change };
         (delete, Some(insert))

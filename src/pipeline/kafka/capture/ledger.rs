@@ -12,8 +12,9 @@ use crate::source::Feedback;
 use crate::store::table_state::Halted;
 use crate::telemetry::{Meter, Stage};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Between two records, unless somebody waits.
 const RECORD_EVERY: Duration = Duration::from_millis(100);
@@ -111,6 +112,9 @@ impl Ledger {
 
     pub fn seal(&mut self, group: Option<Arc<AckGroup>>, sealed: Sealed) {
         let group = group.unwrap_or_else(|| self.acks.open());
+        if broken!(ConfirmsUnacknowledged) {
+            self.feedback.confirm(sealed.end);
+        }
         self.acks.seal(group, sealed);
     }
 
@@ -157,7 +161,9 @@ impl Ledger {
             let plans = (0..self.meter.tables.len()).filter(|&plan| self.meter.tables[plan].source == self.names[table]);
             plans.for_each(|plan| self.meter.changes(Stage::Capture, plan, op, count));
         }
-        self.record.ends.raise_all(ends);
+        if !broken!(EventEndsForgotten) {
+            self.record.ends.raise_all(ends);
+        }
         for (table, news) in &sealed.news {
             let name = &self.names[*table];
             let record = self.record.tables.entry(name.to_string()).or_default();
@@ -219,6 +225,9 @@ impl Ledger {
 
     /// Rows of a copy, or rows that were read again, reach up to here.
     pub fn reaches(&mut self, ends: &Ends) {
+        if broken!(ChunkEndsForgotten) {
+            return;
+        }
         self.record.ends.raise_all(ends);
     }
 

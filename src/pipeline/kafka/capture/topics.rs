@@ -9,6 +9,7 @@ use crate::pipeline::kafka::record::TABLES;
 use crate::pipeline::kafka::specs::{TableSpec, specs};
 use crate::preflight::Compiled;
 use crate::store::checkpoint;
+use crate::target::TargetError;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -29,16 +30,22 @@ impl Topics {
     ///
     /// # Errors
     /// See [`PipelineError`].
-    pub async fn begin(&self, admin: &Admin, target: &Client, connector: &str, limit: Duration) -> Result<(), PipelineError> {
+    pub async fn begin(
+        &self,
+        admin: &Admin,
+        target: &Client,
+        (connector, epoch): (&str, i64),
+        limit: Duration,
+    ) -> Result<(), PipelineError> {
         for topic in &self.fresh {
-            checkpoint::forget(target, connector, &topic.name).await?;
+            ours(checkpoint::begin_at(target, connector, epoch, &topic.name, &[]).await?)?;
         }
         for spec in &self.inherited {
             let mut offsets = Vec::new();
             for partition in spec.partitions().all() {
                 offsets.push(admin.ends_of(&spec.topic, partition, limit).await?.1);
             }
-            checkpoint::begin_at(target, connector, &spec.topic, &offsets).await?;
+            ours(checkpoint::begin_at(target, connector, epoch, &spec.topic, &offsets).await?)?;
         }
         admin.ensure(&self.fresh, limit).await?;
         Ok(())
@@ -50,6 +57,11 @@ impl Topics {
             && !self.fresh.iter().any(|spec| spec.name == topic)
             && !self.inherited.iter().any(|spec| spec.topic == topic)
     }
+}
+
+/// Another capture that has begun since may have brought events already, which must not be passed over.
+fn ours(ours: bool) -> Result<(), PipelineError> {
+    if ours { Ok(()) } else { Err(TargetError::Fenced.into()) }
 }
 
 /// `first`: the connector is new, whatever the control topic says.

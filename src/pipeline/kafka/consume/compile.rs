@@ -12,15 +12,14 @@ use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
+/// Plans, and the tables whose rule does not fit.
+pub type Compiled = (Vec<TablePlan>, BTreeMap<TableName, Halted>);
+
 /// All rules against the target; those that do not fit, with the reason.
 ///
 /// # Errors
 /// The target could not be asked.
-pub async fn compile(
-    target: &mut Client,
-    connector: &Connector,
-    specs: &[TableSpec],
-) -> Result<(Vec<TablePlan>, BTreeMap<TableName, Halted>), PipelineError> {
+pub async fn compile(target: &mut Client, connector: &Connector, specs: &[TableSpec]) -> Result<Compiled, PipelineError> {
     let names: Vec<TableName> = specs.iter().flat_map(|spec| &spec.rules).map(|rule| rule.target.clone()).collect();
     let changed = structure::changed(None, target, connector).await?;
     let mut shapes = catalog::target_shapes(&*target, &names).await?;

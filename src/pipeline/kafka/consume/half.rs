@@ -66,15 +66,15 @@ impl Half {
             let client = self.session.client();
             let taken = checkpoint::take(client, &self.connector, &partition.topic, partition.partition).await?;
             let held = self.is_broken(spec);
-            let next_offset = taken.log_offset.unwrap_or(0);
+            let next_offset = if broken!(OffsetIgnored) { 0 } else { taken.log_offset.unwrap_or(0) };
             let doing = if held { Doing::Broken } else { Doing::Running };
             starts.push((partition.clone(), if held { Start::Held } else { Start::At(next_offset) }));
             self.shares.push(Share {
                 partition: partition.clone(),
                 spec,
                 epoch: taken.epoch,
-                capture_epoch: taken.capture_epoch,
-                position: taken.position,
+                capture_epoch: if broken!(CaptureEpochForgotten) { 0 } else { taken.capture_epoch },
+                position: taken.position.filter(|_| !broken!(PositionForgotten)),
                 next_offset,
                 doing,
                 stuck_since: None,
@@ -204,7 +204,7 @@ impl Half {
         let answered: Vec<i64> = moving.iter().flat_map(|(_, work)| work.answered.iter().map(|(_, id)| *id)).collect();
         for (number, plan) in self.applier.plans.iter().enumerate() {
             let keys: Vec<_> = applied.rereads.iter().filter(|one| one.plan == number).map(|one| &one.key).collect();
-            if !keys.is_empty() {
+            if !keys.is_empty() && !broken!(LogRereadForgotten) {
                 reread::add(self.session.client(), &self.connector, &plan.target, &keys).await?;
             }
             let refused = applied.rereads.iter().find_map(|one| one.refused.as_ref().filter(|_| one.plan == number));
@@ -213,7 +213,7 @@ impl Half {
                 self.board.waits(&plan.target.to_string(), what);
             }
         }
-        if !answered.is_empty() {
+        if !answered.is_empty() && !broken!(AnswersForgotten) {
             reread::answered(self.session.client(), &self.connector, &answered).await?;
         }
         let started = Instant::now();

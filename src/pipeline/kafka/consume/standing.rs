@@ -11,7 +11,8 @@ use crate::pipeline::kafka::partition::{Doing, Marker};
 use crate::store::checkpoint;
 use crate::store::table_state::{self, Halted};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A conflict that may pass by itself is tried again so often, and so long before the table halts.
 pub const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
