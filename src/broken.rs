@@ -132,20 +132,14 @@ mod kept {
         TruncateToOne,
         /// The first partition at a marker opens it.
         MarkerAlone,
-        /// What an older capture sends behind a marker of a newer one is applied.
-        MarkerEpochUnsaid,
         /// An older capture's word on how far the target is, behind a newer one's first event.
         MirrorUnfenced,
-        /// A marker that others have passed is opened again.
-        MarkerStale,
         /// Whoever opens a marker moves one partition's checkpoint.
         MarkerMovesOne,
         /// A row that moves is one event, in its new key's partition.
         MovesWhole,
         /// Both events of a row that moves have one place.
         MovesAtOnePlace,
-        /// Rows are read again, and nobody is told until when they are of another moment.
-        RereadWindowUnsaid,
         /// A re-read is done when it is sent.
         AnsweredWhenSent,
         /// A re-read is never done.

@@ -226,9 +226,6 @@ impl Sink for TopicSink {
         let of_source = |plan: &&TablePlan| plan.source == table.name;
         let targets: Vec<_> = self.plans.iter().filter(of_source).map(|plan| plan.target.clone()).collect();
         for target in &targets {
-            if broken!(RereadWindowUnsaid) {
-                continue;
-            }
             reread::open_window(&self.client, &self.connector, target, until).await.map_err(PipelineError::from)?;
         }
         let plans = Arc::clone(&self.plans);
