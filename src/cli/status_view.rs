@@ -78,6 +78,8 @@ fn source(status: &Status) -> String {
     parts.push(if source.slot_active == Some(true) { "active".to_owned() } else { "not active".to_owned() });
     if let Some(bytes) = source.retained_wal_bytes {
         parts.push(format!("{} of WAL kept", amount::bytes(bytes)));
+    } else if source.confirmed_lsn.is_some() {
+        parts.push("lost: the server has removed WAL that it needed (`tablelift check` has the way out)".to_owned());
     } else {
         parts.push("not there".to_owned());
     }

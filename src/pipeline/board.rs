@@ -7,7 +7,7 @@ use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How far the target is.
@@ -26,6 +26,9 @@ pub struct HaltedTable {
     pub failed: Option<Item>,
 }
 
+/// Between two lines of the log on what one table waits for.
+const TOLD: Duration = Duration::from_secs(60);
+
 /// Shared by the tasks of a run.
 #[derive(Default)]
 pub struct Board {
@@ -33,6 +36,8 @@ pub struct Board {
     halted: Mutex<BTreeMap<TableName, HaltedTable>>,
     /// What a half waits for, in words.
     waiting: Mutex<BTreeMap<String, String>>,
+    /// When that was last logged.
+    told: Mutex<BTreeMap<String, Instant>>,
     /// Sessions of ours that somebody else's lock may hold up.
     busy: Mutex<Vec<Weak<Busy>>>,
     stream: Mutex<Stream>,
@@ -90,9 +95,24 @@ impl Board {
     pub fn waits(&self, who: &str, what: Option<String>) {
         let mut waiting = lock(&self.waiting);
         match what {
-            Some(what) => waiting.insert(who.to_owned(), what),
+            Some(what) => {
+                // whoever tries again has said so
+                if who != "retry" {
+                    self.log(who, &what);
+                }
+                waiting.insert(who.to_owned(), what)
+            }
             None => waiting.remove(who),
         };
+    }
+
+    /// For who has no `status` to look at: each of them now and then.
+    fn log(&self, who: &str, what: &str) {
+        let mut told = lock(&self.told);
+        if told.get(who).is_none_or(|at| at.elapsed() > TOLD) {
+            told.insert(who.to_owned(), Instant::now());
+            tracing::info!("{who} waits: {what}");
+        }
     }
 
     /// The source's stream (of `apply` alone: the log) is read now, until the guard goes.

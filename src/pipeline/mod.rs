@@ -77,6 +77,20 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Why a table stands still. `hint`: where the error has none of its own.
+fn halted_by(error: &PipelineError, hint: &str) -> crate::store::table_state::Halted {
+    let (because, hint) = match error {
+        PipelineError::Session(error) => (error.without_values(), hint.to_owned()),
+        PipelineError::Belief { what, hint } => (what.clone(), hint.clone()),
+        other => {
+            let text = chain(other);
+            text.split_once("\n  hint: ")
+                .map_or((text.clone(), hint.to_owned()), |(because, hint)| (because.to_owned(), hint.to_owned()))
+        }
+    };
+    crate::store::table_state::Halted { because, hint }
+}
+
 fn server_words(error: &tokio_postgres::error::DbError) -> String {
     let code = error.code().code();
     if code.starts_with("22") || code.starts_with("23") {

@@ -8,6 +8,7 @@ use crate::mapping::{Kind, Rule, TablePlan};
 use crate::pg::quote;
 use crate::preflight;
 use crate::store::{self, copy_range, reread, table_state};
+use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
 /// Keys that are written at once.
@@ -96,10 +97,7 @@ async fn recorded(target: &Client, connector: &Connector) -> Result<(), ResyncEr
 
 async fn whole(source: &Client, target: &Client, connector: &Connector, plan: &TablePlan) -> Result<(), ResyncError> {
     if plan.kind != Kind::Keyed {
-        return Err(wrong(
-            format!("`{}` has no key, and its rows cannot be told apart", plan.source),
-            "remove its entry, run once, empty the target table, and add the entry again: it is then copied anew",
-        ));
+        return Err(keyless(plan));
     }
     let parts = catalog::parts(source, std::slice::from_ref(&plan.source)).await.map_err(PipelineError::from)?;
     let ranges = crate::chunk::plan(parts.get(&plan.source).map_or(&[][..], Vec::as_slice));
@@ -116,6 +114,13 @@ async fn whole(source: &Client, target: &Client, connector: &Connector, plan: &T
     }
 }
 
+fn keyless(plan: &TablePlan) -> ResyncError {
+    wrong(
+        format!("`{}` has no key, and its rows cannot be told apart", plan.source),
+        "remove its entry, run once, empty the target table, and add the entry again: it is then copied anew",
+    )
+}
+
 async fn some(
     source: &Client,
     target: &Client,
@@ -125,16 +130,15 @@ async fn some(
     ranges: &[String],
 ) -> Result<u64, ResyncError> {
     if plan.kind != Kind::Keyed {
-        let what = format!("`{}` has no key: single rows of it cannot be asked for", plan.source);
-        return Err(wrong(what, format!("tablelift resync {} --table {}", connector.file.display(), plan.source)));
+        return Err(keyless(plan));
     }
-    let mut wanted = Vec::new();
+    let mut wanted = BTreeSet::new();
     for key in keys {
         let values = values(plan, key)?;
         if values.len() != plan.key.len() {
             return Err(wrong(format!("`{key}` is not a key of `{}`", plan.source), form(plan, "--key", "")));
         }
-        wanted.push(canonical(source, plan, &values, key).await?);
+        wanted.insert(canonical(source, plan, &values, key, &form(plan, "--key", "")).await?);
     }
     let mut bounds = Vec::new();
     for range in ranges {
@@ -147,18 +151,23 @@ async fn some(
             if values.len() > plan.key.len() {
                 return Err(wrong(format!("`{range}` is not a range of keys of `{}`", plan.source), form(plan, "--range", "..")));
             }
-            *end = canonical(source, plan, &values, range).await?;
+            *end = canonical(source, plan, &values, range, &form(plan, "--range", "..")).await?;
+        }
+        if let Some(sql) = plan.ends_before_it_begins(&ends[0], &ends[1]) {
+            let row = source.query_one(&sql, &[]).await.map_err(|source| PipelineError::Query { side: "source", source })?;
+            if row.get(0) {
+                return Err(wrong(format!("`{range}` ends before it begins"), form(plan, "--range", "..")));
+            }
         }
         bounds.push(ends);
     }
-    let mut count = add(target, connector, plan, &wanted).await?;
     for [from, to] in bounds {
-        count += between(source, target, connector, plan, &plan.source_keys_between(&from, &to)).await?;
+        wanted.extend(between(source, "source", &plan.source_keys_between(&from, &to)).await?);
         if let Some(sql) = plan.target_keys_between(&from, &to) {
-            count += between(target, target, connector, plan, &sql).await?;
+            wanted.extend(between(target, "target", &sql).await?);
         }
     }
-    Ok(count)
+    add(target, connector, plan, &wanted.into_iter().collect::<Vec<_>>()).await
 }
 
 /// The values of a key as a person writes it: with commas between, double quotes where a comma or a quote is in one.
@@ -210,7 +219,13 @@ fn form(plan: &TablePlan, option: &str, between: &str) -> String {
 }
 
 /// The values as the source's types write them.
-async fn canonical(source: &Client, plan: &TablePlan, values: &[String], text: &str) -> Result<Vec<String>, ResyncError> {
+async fn canonical(
+    source: &Client,
+    plan: &TablePlan,
+    values: &[String],
+    text: &str,
+    form: &str,
+) -> Result<Vec<String>, ResyncError> {
     let casts = values.iter().zip(&plan.key);
     let casts: Vec<String> = casts
         .map(|(value, &input)| format!("pg_catalog.format('%s', {}::{})", quote::literal(value), plan.inputs[input].sql_type))
@@ -219,22 +234,15 @@ async fn canonical(source: &Client, plan: &TablePlan, values: &[String], text: &
     match source.query_one(&sql, &[]).await {
         Ok(row) => Ok(row.get(0)),
         Err(error) if error.code().is_some_and(|code| code.code().starts_with("22")) => {
-            Err(wrong(format!("`{text}` does not read as the key of `{}`", plan.source), form(plan, "--key", "")))
+            Err(wrong(format!("`{text}` does not read as the key of `{}`", plan.source), form))
         }
         Err(source) => Err(PipelineError::Query { side: "source", source }.into()),
     }
 }
 
-async fn between(
-    asked: &Client,
-    target: &Client,
-    connector: &Connector,
-    plan: &TablePlan,
-    sql: &str,
-) -> Result<u64, ResyncError> {
-    let rows = asked.query(sql, &[]).await.map_err(|source| PipelineError::Query { side: "asked", source })?;
-    let keys: Vec<Vec<String>> = rows.iter().map(|row| row.get(0)).collect();
-    add(target, connector, plan, &keys).await
+async fn between(asked: &Client, side: &'static str, sql: &str) -> Result<Vec<Vec<String>>, ResyncError> {
+    let rows = asked.query(sql, &[]).await.map_err(|source| PipelineError::Query { side, source })?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 async fn add(target: &Client, connector: &Connector, plan: &TablePlan, keys: &[Vec<String>]) -> Result<u64, ResyncError> {

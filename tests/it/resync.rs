@@ -86,6 +86,7 @@ async fn wrong_keys_ranges_and_tables() {
         (&["--table", "t", "--key", "seven"][..], "where ID is of type integer"),
         (&["--table", "t", "--range", "7"], "--range ID..ID"),
         (&["--table", "t", "--range", "1,2..3"], "`1,2..3` does not read as the key"),
+        (&["--table", "t", "--range", "9..1"], "`9..1` ends before it begins"),
         (&["--table", "other"], "no entry of the connector file is about `public.other`"),
         (&["--table", "public.*"], "is a pattern"),
         (&["--table", "k", "--key", "x"], "has no key"),

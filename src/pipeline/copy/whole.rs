@@ -11,7 +11,7 @@ use crate::pg::Endpoint;
 use crate::pg::quote;
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{self, Busy, Side};
-use crate::pipeline::{PipelineError, Tasks, after_load, session};
+use crate::pipeline::{PipelineError, Tasks, after_load, halted_by, session};
 use crate::source::{Connection, CreatedSlot, SlotKind, SlotName, SnapshotUse};
 use crate::store::table_state;
 use crate::telemetry::Meter;
@@ -87,13 +87,8 @@ impl Copier {
 
     /// Says why, on the board and in the table's record, as far as that can be reached.
     async fn halted(&self, plan: &TablePlan, error: &PipelineError) {
-        let because = match error {
-            PipelineError::Session(error) => error.without_values(),
-            other => crate::pipeline::chain(other),
-        };
-        let hint = "cure that, and the copy is tried again within 30 s; SIGHUP or a restart tries at once".to_owned();
-        tracing::error!(table = %plan.target, "the first copy halted: {because}\n  hint: {hint}");
-        let halted = table_state::Halted { because, hint };
+        let halted = halted_by(error, "cure that, and the copy is tried again within 30 s; SIGHUP or a restart tries at once");
+        tracing::error!(table = %plan.target, "the first copy halted: {}\n  hint: {}", halted.because, halted.hint);
         let tasks = Tasks::default();
         if let Ok(client) = session::open(&tasks, &self.connector.target.endpoint, &self.connector.object_name()).await {
             table_state::halt(&client, &self.connector.name, &plan.target, None, &halted).await.ok();

@@ -12,14 +12,14 @@ use crate::config::Connector;
 use crate::fate::Fate;
 use crate::mapping::TablePlan;
 use crate::pg::quote;
-use crate::pipeline::PipelineError;
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup;
 use crate::pipeline::turn::{ChunkTurn, Turns};
 use crate::pipeline::window::Window;
+use crate::pipeline::{PipelineError, halted_by};
 use crate::source;
 use crate::store::copy_range;
-use crate::store::table_state::{self, Halted};
+use crate::store::table_state;
 use crate::target::TargetError;
 use crate::telemetry::Meter;
 use futures_util::future::join_all;
@@ -133,8 +133,17 @@ impl<S: Sinks> Worker<S> {
                 Next::Finish(number) => self.finish(number).await,
             };
             pause = match worked {
-                Ok(()) => MOMENT,
+                Ok(()) => {
+                    if pause > MOMENT {
+                        self.copying.board.waits("copy", None);
+                    }
+                    MOMENT
+                }
                 Err(error) => {
+                    if pause > AIM {
+                        // not the first try
+                        self.copying.board.waits("copy", Some(crate::pipeline::chain(&error)));
+                    }
                     self.sessions.forget();
                     self.copying.heed(&error);
                     self.copying.meter.retry("copy");
@@ -297,7 +306,11 @@ impl<S: Sinks> Worker<S> {
                 Ok(())
             }
             Ok(None) => {
-                let gone = || PipelineError::Belief { what: "the source table is gone".to_owned(), hint: String::new() };
+                let gone = || PipelineError::Belief {
+                    what: "the source table is gone".to_owned(),
+                    hint: "rename it back, or correct `source` in its entry; if it is to go, remove the entry and send SIGHUP"
+                        .to_owned(),
+                };
                 for target in &copying.tables[number].copying {
                     halt(&copying, target, &gone()).await;
                 }
@@ -415,13 +428,8 @@ enum Finished {
 
 /// Says why a table's rows stand still, on the board and in the table's record, as far as that can be reached.
 pub async fn halt(copying: &Copying, target: &TableName, error: &PipelineError) {
-    let because = match error {
-        PipelineError::Session(error) => error.without_values(),
-        other => crate::pipeline::chain(other),
-    };
-    let hint = "cure that, and it is tried again within 30 s; SIGHUP or a restart tries at once".to_owned();
+    let halted = halted_by(error, "cure that, and it is tried again within 30 s; SIGHUP or a restart tries at once");
     let Copying { connector, board, .. } = copying;
-    let halted = Halted { because, hint };
     if board.halted_tables().get(target).is_none_or(|known| known.halted != halted) {
         tracing::error!(table = %target, "the copy halted: {}\n  hint: {}", halted.because, halted.hint);
     }

@@ -11,8 +11,7 @@ use crate::mapping::TablePlan;
 use crate::pg::quote;
 use crate::pipeline::board::Board;
 use crate::pipeline::copy::{Piped, at_source, open_snapshot, temporary_name};
-use crate::pipeline::{PipelineError, Tasks, session};
-use crate::store::table_state::Halted;
+use crate::pipeline::{PipelineError, Tasks, halted_by, session};
 use crate::telemetry::{self, Meter};
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -56,9 +55,9 @@ impl TopicCopier {
                         tracing::warn!(table = %name, error = %text, "the copy is tried again");
                         pause = (pause * 2).min(Duration::from_secs(10));
                     } else {
-                        let hint = "cure that, and the copy is tried again within 30 s".to_owned();
-                        tracing::error!(table = %name, "the first copy halted: {text}\n  hint: {hint}");
-                        self.board.halted(&name, Halted { because: text, hint }, None);
+                        let halted = halted_by(&error, "cure that, and the copy is tried again within 30 s");
+                        tracing::error!(table = %name, "the first copy halted: {}\n  hint: {}", halted.because, halted.hint);
+                        self.board.halted(&name, halted, None);
                         pause = Duration::from_secs(30);
                     }
                 }

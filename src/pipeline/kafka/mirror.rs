@@ -64,7 +64,7 @@ pub async fn write(client: &Client, connector: &Connector, record: &SlotRecord) 
     // what an older capture sends behind the first event of a newer one is void, however well it is acknowledged
     let number = i64::try_from(record.epoch).unwrap_or(i64::MAX);
     if !broken!(MirrorUnfenced) && !checkpoint::is_captured_by(client, &connector.name, number).await? {
-        return Ok(client.batch_execute("ROLLBACK").await.map_err(failed)?);
+        return client.batch_execute("ROLLBACK").await.map_err(failed);
     }
     watermark::write(client, &connector.name, &Watermark { end: record.end(), ends }).await?;
     for (source, table) in &record.tables {
