@@ -26,6 +26,45 @@ part_kill() { # what a SIGKILL at 50 % costs
   forget_slot
 }
 
+part_sigkills() { # fifty in one copy, in each log, while rows change, come, go and move
+  local log nth pid load rows=${SIGKILL_ROWS:-3000000} before recorded copied
+  cat >"$dir/storm.sql" <<'SQL'
+\set id random(1, 3000000)
+\set far random(10000000, 2000000000)
+begin;
+update first set balance = balance + 1 where id = :id;
+insert into first values (:far, 1, 1, 'came') on conflict do nothing;
+delete from first where id = :id + 1 and id % 4 = 0;
+update first set id = id + 2000000000 where id = :id + 2 and id % 8 = 0;
+end;
+SQL
+  for log in ${SIGKILL_LOGS:-local kafka}; do
+    say "fifty SIGKILLs in a copy of $rows rows under pgbench, $log log"
+    src -c "drop table if exists first"; fill_first "$rows"; fresh_first keyed; forget_slot
+    [ $log = local ] || start_broker
+    connector bench-copy bench_copy "$([ $log = local ] && echo 'kind = "local"' || kafka_log sigkills)" $'[copy]\nmax_rows_per_second = 20000\n[[table]]\nsource = "public.first"'
+    sed -i '/^slot = /d; /^publication = /d' "$dir/bench-copy.toml"
+    pgbench -n -M prepared -f "$dir/storm.sql" -c 2 -j 1 -R 200 -T 3600 -h 127.0.0.1 -p "$source_port" -U postgres bench >"$dir/pgbench.out" 2>&1 & load=$!
+    recorded="select coalesce((select sum(rows) from tablelift.copy_range), 0)"; before=0
+    for nth in $(seq 50); do
+      "$built/tablelift" -q run "$dir/bench-copy.toml" >"$dir/out" 2>&1 & pid=$!
+      until copied=$(tgt -c "$recorded" 2>/dev/null) && [ "$copied" -gt "$before" ]; do kill -0 $pid || { cat "$dir/out" >&2; die "it ended"; }; sleep 0.05; done
+      sleep "0.$((RANDOM % 10))"
+      kill -9 "$pid"; wait "$pid" 2>/dev/null || true; before=$(tgt -c "$recorded")
+      [ "$(tgt -c "select state from tablelift.table_state")" = copy ] || die "the copy was over after $nth SIGKILLs: more rows (SIGKILL_ROWS)"
+    done
+    sed -i '/^max_rows/d' "$dir/bench-copy.toml"
+    "$built/tablelift" -q run "$dir/bench-copy.toml" >"$dir/out" 2>&1 & pid=$!
+    until [ "$(tgt -c "select state from tablelift.table_state")" = follow ]; do sleep 0.5; done
+    kill "$load"; wait "$load" 2>/dev/null || true
+    "$built/tablelift" -q wait "$dir/bench-copy.toml" --lsn current --timeout 300s || die "it does not catch up"
+    must_equal "$FIRST_SUM"; kill "$pid"; wait "$pid" || true
+    note "50 SIGKILLs in one first copy under pgbench" "tablelift, $log log" "$(tgt -c "select count(*) from first")" rows \
+      "checksums equal; $before rows were recorded at the last of them, $(tgt -c "select rows_copied from tablelift.table_state") were copied in all"
+  done
+  forget_slot; src -c "drop table first"
+}
+
 HUGE="create table huge (id int primary key, v text)"
 HUGE_SUM="select count(*), sum(hashtextextended(v, id)) from huge"
 part_huge() { # rows of 50 MB

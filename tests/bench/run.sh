@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The figures, side by side with native replication in the same run, and with Debezium where its jars are found (peers.sh says where).
-# BENCH="capture apply" chooses parts (all: capture apply tpcb latency memory copy kill huge beside kafka kafkacopy), RUNS how often each is measured (3).
+# BENCH="capture apply" chooses parts (all: capture apply tpcb latency memory copy kill huge beside kafka kafkacopy; and `sigkills`, a claim of its own), RUNS how often each is measured (3).
 # Writes BENCHMARKS.md. Stop everything else first: only ratios within one run carry over.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

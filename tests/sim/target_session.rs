@@ -22,6 +22,8 @@ pub struct Book(BTreeMap<String, Op>);
 enum Op {
     Plan(usize, Statement, usize),
     FromStaging(usize, bool),
+    Sift(usize),
+    Staged(usize),
     CopyIn(usize),
 }
 
@@ -50,6 +52,8 @@ impl Book {
             book.insert(plan.insert_from(&staging), Op::FromStaging(number, false));
             if !plan.key.is_empty() {
                 book.insert(plan.upsert_from(&staging), Op::FromStaging(number, true));
+                book.insert(plan.sift_from(&staging), Op::Sift(number));
+                book.insert(plan.staged_keys(&staging), Op::Staged(number));
             }
         }
         Self(book)
@@ -240,6 +244,15 @@ impl TargetSession {
                     let rows = staging.get(number).cloned().unwrap_or_default();
                     add_all(target, tx, *number, &rows, *upsert)
                 }),
+                Op::Sift(number) => self.within(|target, tx, staging| {
+                    let left = sift(target, tx, *number, staging.get(number).cloned().unwrap_or_default())?;
+                    staging.insert(*number, left);
+                    Ok(Answer::Done(0))
+                }),
+                Op::Staged(number) => {
+                    let rows = self.staging.get(number).into_iter().flatten().filter_map(|row| key_of(*number, row));
+                    Ok(Answer::Rows(rows.map(|key| vec![Value::Texts(key)]).collect()))
+                }
                 Op::Plan(number, statement, _) => {
                     let columns: Vec<Vec<Option<String>>> = (0..params.len()).map(|at| array(&text_param(params, at))).collect();
                     let rows: Vec<Cells> = (0..columns.first().map_or(0, Vec::len))
@@ -542,7 +555,9 @@ impl TargetSession {
 impl Backend for TargetSession {
     fn describe(&self, sql: &str) -> (Vec<u32>, Vec<u32>) {
         if let Some(op) = self.book.0.get(sql) {
-            let Op::Plan(_, statement, params) = op else { return (Vec::new(), Vec::new()) };
+            let Op::Plan(_, statement, params) = op else {
+                return (Vec::new(), if matches!(op, Op::Staged(_)) { vec![TEXTS] } else { Vec::new() });
+            };
             let columns = match statement {
                 Statement::Update(_) | Statement::Move(_) => vec![TEXTS],
                 Statement::DeleteOne => vec![INT8],
@@ -604,6 +619,28 @@ fn add_all(target: &mut Target, tx: &mut Tx, table: usize, rows: &[Cells], upser
         target.add(tx, table, row, upsert)?;
     }
     Ok(Answer::Done(rows.len() as u64))
+}
+
+/// Row by row, round after round; gives what is still refused.
+fn sift(target: &mut Target, tx: &mut Tx, table: usize, mut rows: Vec<Cells>) -> Result<Vec<Cells>, Stop> {
+    loop {
+        let (before, mut left) = (rows.len(), Vec::new());
+        for row in rows {
+            let overlay = tx.overlay.clone();
+            match target.add(tx, table, &row, true) {
+                Ok(()) => {}
+                Err(Stop::Refused(refusal)) if refusal.code == "23505" => {
+                    tx.overlay = overlay;
+                    left.push(row);
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+        if left.len() == before || left.is_empty() {
+            return Ok(left);
+        }
+        rows = left;
+    }
 }
 
 fn plan_statement(target: &mut Target, tx: &mut Tx, table: usize, statement: &Statement, rows: &[Cells]) -> Result<Answer, Stop> {

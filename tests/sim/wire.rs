@@ -384,6 +384,9 @@ fn text(body: &mut Bytes) -> String {
 
 /// Cut at semicolons, none of which stands in quotes in what we send.
 fn statements(sql: &str) -> VecDeque<&str> {
+    if sql.starts_with("DO ") {
+        return VecDeque::from([sql]);
+    }
     sql.split(';').map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 

@@ -24,6 +24,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// A commit mostly is visible sooner.
 const VISIBLE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Rows whose parents do not come, while others do, halt their table after so long.
+const ORPHAN_LIMIT: Duration = Duration::from_secs(600);
 /// A stream that is later than this may still bring what rows wait for.
 const LATE: Duration = Duration::from_secs(5);
 
@@ -145,9 +147,11 @@ impl<S: Sinks> Rereader<S> {
             Ok(left) => {
                 self.answered.extend(rereads.ids.iter().filter(|id| !left.contains(id)));
                 self.unseen = None;
-                // what came may have made room for the rest
-                self.refused.remove(target);
                 self.came = Instant::now();
+                if !left.is_empty() {
+                    // what came may have made room for the rest
+                    self.refused.remove(target);
+                }
                 return Ok(false);
             }
             Err(ChunkError::Failed(error)) if error.fate() == Fate::Retry => return Err(error),
@@ -176,8 +180,11 @@ impl<S: Sinks> Rereader<S> {
         let now = Instant::now();
         let since = self.refused.get(target).map_or(now, |(since, _)| *since);
         let orphan = matches!(&error, PipelineError::Session(error) if error.is_foreign_key());
-        let in_time = since.elapsed().min(self.came.elapsed()) < REFUSED_LIMIT;
-        if sift::may_pass(&error) && (in_time || orphan && !self.copying.work.is_done() || self.copying.meter.lag_now() > LATE) {
+        // its parents may be on their way for as long as others come
+        let others_come =
+            orphan && (!self.copying.work.is_done() || self.came.elapsed() < REFUSED_LIMIT && since.elapsed() < ORPHAN_LIMIT);
+        let patient = since.elapsed() < REFUSED_LIMIT || others_come || self.copying.meter.lag_now() > LATE;
+        if sift::may_pass(&error) && patient {
             self.refused.insert(target.clone(), (since, now + REFUSED_PAUSE));
             let what = "rows that are read again: a row of the stream, or of another table, stands in their way".to_owned();
             self.copying.board.waits(&target.to_string(), Some(what));

@@ -35,7 +35,7 @@ const AIM: Duration = Duration::from_secs(1);
 const AIM_IN_TRAFFIC: Duration = Duration::from_millis(200);
 const PLAN_PAUSE: Duration = Duration::from_secs(1);
 /// Rows in the way, or missing, are waited for as long as chunks of any table come, or came so lately.
-const SIFT_AFTER: Duration = Duration::from_secs(2);
+const SIFT_AFTER: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(2) };
 const FINISH_PAUSE: Duration = Duration::from_secs(1);
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
