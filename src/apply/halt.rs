@@ -35,8 +35,7 @@ impl Halt {
             }
             _ => "cure the target table (or the source row), and it goes on by itself within 30 s; SIGHUP or a restart tries at once".to_owned(),
         };
-        let may_pass = error.is_unique_conflict() || error.is_foreign_key();
-        Self { plan: number, position, because: error.without_values(), hint, may_pass }
+        Self { plan: number, position, because: error.without_values(), hint, may_pass: error.may_pass() }
     }
 
     /// A table whose changes the target took one by one, and refuses at the end of their transaction.

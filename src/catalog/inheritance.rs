@@ -29,11 +29,20 @@ pub async fn heirs(
     client: &impl GenericClient,
     names: &[TableName],
 ) -> Result<BTreeMap<TableName, Vec<TableName>>, CatalogError> {
+    related(client, HEIRS, names).await
+}
+
+/// What a query over the schemas and names of `names` gives with each: the name, and another.
+pub(super) async fn related(
+    client: &impl GenericClient,
+    sql: &str,
+    names: &[TableName],
+) -> Result<BTreeMap<TableName, Vec<TableName>>, CatalogError> {
     let (schemas, tables) = split(names);
     let mut found: BTreeMap<TableName, Vec<TableName>> = BTreeMap::new();
-    for row in client.query(HEIRS, &[&schemas, &tables]).await? {
-        let parent = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
-        found.entry(parent).or_default().push(TableName::new(row.try_get::<_, String>(2)?, row.try_get::<_, String>(3)?));
+    for row in client.query(sql, &[&schemas, &tables]).await? {
+        let name = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
+        found.entry(name).or_default().push(TableName::new(row.try_get::<_, String>(2)?, row.try_get::<_, String>(3)?));
     }
     Ok(found)
 }

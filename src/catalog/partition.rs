@@ -1,5 +1,6 @@
 //! Partition trees: what an UPDATE tells of the old row is up to each leaf, not to the root.
 
+use super::inheritance::related;
 use super::{CatalogError, letter, split};
 use crate::change::TableName;
 use crate::chunk::Part;
@@ -78,15 +79,7 @@ pub async fn roots(
     client: &impl GenericClient,
     names: &[TableName],
 ) -> Result<BTreeMap<TableName, Vec<TableName>>, CatalogError> {
-    let (schemas, tables) = split(names);
-    let mut found: BTreeMap<TableName, Vec<TableName>> = BTreeMap::new();
-    for row in client.query(ROOTS, &[&schemas, &tables]).await? {
-        let name = |column| {
-            Ok::<_, CatalogError>(TableName::new(row.try_get::<_, String>(column)?, row.try_get::<_, String>(column + 1)?))
-        };
-        found.entry(name(0)?).or_default().push(name(2)?);
-    }
-    Ok(found)
+    related(client, ROOTS, names).await
 }
 
 const PARTS: &str = "

@@ -219,13 +219,8 @@ impl TablePlan {
     /// Asks the source whether a range's second bound lies before its first, as far as both name the key's columns.
     pub fn ends_before_it_begins(&self, from: &[String], to: &[String]) -> Option<String> {
         let common = from.len().min(to.len());
-        let row = |values: &[String]| {
-            let values = values.iter().zip(&self.key).take(common);
-            let values: Vec<String> =
-                values.map(|(value, &input)| format!("{}::{}", quote::literal(value), self.inputs[input].sql_type)).collect();
-            format!("ROW({})", values.join(", "))
-        };
-        (common > 0).then(|| format!("SELECT {} < {}", row(to), row(from)))
+        let row = |values: &[String]| self.key_value(&values[..common]);
+        (common > 0).then(|| format!("SELECT ROW({}) < ROW({})", row(to), row(from)))
     }
 
     /// The same of the target's.

@@ -141,6 +141,14 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     }
 }
 
+/// Ends with something that is looked for; never, where nobody looks.
+pub async fn if_attended(attended: bool, event: impl Future<Output = ()>) {
+    match attended {
+        true => event.await,
+        false => std::future::pending().await,
+    }
+}
+
 /// Ends when the last words are over.
 pub async fn past(deadline: Option<Instant>) {
     match deadline {

@@ -57,6 +57,8 @@ pub use session::open as open_session;
 pub use start_error::PipelineError;
 pub use tasks::Tasks;
 
+use crate::store::table_state::Halted;
+
 /// An error with its causes, on one line, without a row's values: the server's own sentence only where it speaks of objects.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -78,17 +80,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Why a table stands still. `hint`: where the error has none of its own.
-fn halted_by(error: &PipelineError, hint: &str) -> crate::store::table_state::Halted {
-    let (because, hint) = match error {
-        PipelineError::Session(error) => (error.without_values(), hint.to_owned()),
-        PipelineError::Belief { what, hint } => (what.clone(), hint.clone()),
-        other => {
-            let text = chain(other);
-            text.split_once("\n  hint: ")
-                .map_or((text.clone(), hint.to_owned()), |(because, hint)| (because.to_owned(), hint.to_owned()))
-        }
-    };
-    crate::store::table_state::Halted { because, hint }
+fn halted_by(error: &PipelineError, hint: &str) -> Halted {
+    match error {
+        PipelineError::Session(error) => Halted::saying(&error.without_values(), hint),
+        PipelineError::Belief { what, hint } => Halted { because: what.clone(), hint: hint.clone() },
+        other => Halted::saying(&chain(other), hint),
+    }
 }
 
 fn server_words(error: &tokio_postgres::error::DbError) -> String {

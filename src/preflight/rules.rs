@@ -81,10 +81,10 @@ pub async fn compile(
     let mut compiled = Vec::with_capacity(rules.len());
     for rule in rules {
         let (source, to) = (sources.get(&rule.source).cloned(), targets.get(&rule.target).cloned());
-        let plan = match (&source, &to) {
-            _ if overlaps.contains_key(&rule.target) => Err(vec![overlaps[&rule.target].clone()]),
-            (Some(source), Some(to)) => compile_one(target, rule, source, to).await?,
-            _ => Err(missing(rule, source.is_none(), to.is_none())),
+        let plan = match (overlaps.get(&rule.target), &source, &to) {
+            (Some(overlap), _, _) => Err(vec![overlap.clone()]),
+            (None, Some(source), Some(to)) => compile_one(target, rule, source, to).await?,
+            (None, ..) => Err(missing(rule, source.is_none(), to.is_none())),
         };
         compiled.push(Compiled { rule: rule.clone(), source, target: to, design: None, plan });
     }

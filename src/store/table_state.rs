@@ -43,6 +43,12 @@ pub struct Halted {
 }
 
 impl Halted {
+    /// An error's text, whose last line may be its hint.
+    pub fn saying(text: &str, hint: &str) -> Self {
+        let (because, hint) = text.split_once("\n  hint: ").unwrap_or((text, hint));
+        Self { because: because.to_owned(), hint: hint.to_owned() }
+    }
+
     /// A table that does not fit, with all that is in its way.
     pub fn by(findings: &[Finding]) -> Self {
         let join = |texts: Vec<&str>| texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");

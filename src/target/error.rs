@@ -62,6 +62,11 @@ impl TargetError {
         self.server().is_some_and(|error| error.code().code() == "23503")
     }
 
+    /// Other rows are the reason, and may be others in a moment.
+    pub fn may_pass(&self) -> bool {
+        self.is_unique_conflict() || self.is_foreign_key()
+    }
+
     /// For people, without a row's values: SQLSTATE, table, column, constraint; the server's own sentence only where it speaks of
     /// objects (class 42), since elsewhere it quotes values.
     pub fn without_values(&self) -> String {

@@ -5,7 +5,7 @@ use super::daemon::{Daemon, prepared, stream};
 use super::rng::Rng;
 use super::source::SHAPES;
 use super::traffic::{Life, PATIENCE};
-use super::world::{INCARNATION, Shared, World};
+use super::world::{Blow, INCARNATION, Shared, World};
 use crate::change::{CommitLsn, EndLsn, Lsn, Position};
 use crate::config::{Kafka, LogKind};
 use crate::event::control_topic;
@@ -125,11 +125,7 @@ enum Fault {
     /// A second apply comes, or goes.
     Second,
     BrokerAway,
-    Source,
-    Target,
-    Resync,
-    Tamper,
-    Rows,
+    Of(Blow),
 }
 
 const FAULTS: &[Fault] = &[
@@ -147,12 +143,12 @@ const FAULTS: &[Fault] = &[
     Fault::Rebalance,
     Fault::Second,
     Fault::BrokerAway,
-    Fault::Source,
-    Fault::Target,
-    Fault::Resync,
-    Fault::Tamper,
-    Fault::Rows,
-    Fault::Rows,
+    Fault::Of(Blow::Source),
+    Fault::Of(Blow::Target),
+    Fault::Of(Blow::Resync),
+    Fault::Of(Blow::Tamper),
+    Fault::Of(Blow::Rows),
+    Fault::Of(Blow::Rows),
 ];
 
 /// A process, or the place where one should be.
@@ -305,11 +301,7 @@ impl Processes<'_> {
                 let until = Instant::now() + Duration::from_millis(self.rng.below(3000));
                 self.world.lock().broker.away_until = Some(until);
             }
-            Fault::Source => self.world.lock().source.restart(),
-            Fault::Target => self.world.lock().target.restart(),
-            Fault::Resync => self.world.lock().resync(false),
-            Fault::Tamper => self.world.lock().resync(true),
-            Fault::Rows => self.world.lock().resync_rows(),
+            Fault::Of(blow) => self.world.lock().suffers(*blow),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Log;
 use super::daemon::Daemon;
 use super::rng::Rng;
 use super::source::SHAPES;
-use super::world::{Seen, Shared, World};
+use super::world::{Blow, Seen, Shared, World};
 use crate::config::LogKind;
 use crate::fate::Fate;
 use crate::pipeline::{End, PipelineError};
@@ -120,14 +120,7 @@ enum Fault {
     Kill,
     /// We stand still while another takes over, and then go on.
     Zombie,
-    Source,
-    Target,
-    /// A person asks for a table to be copied once more.
-    Resync,
-    /// The same, with a reason.
-    Tamper,
-    /// A person asks for rows to be read again.
-    Rows,
+    Of(Blow),
 }
 
 /// Lives after lives, with faults between, until all is there.
@@ -180,22 +173,18 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
                     Fault::Kill,
                     Fault::Kill,
                     Fault::Zombie,
-                    Fault::Source,
-                    Fault::Target,
-                    Fault::Resync,
-                    Fault::Tamper,
-                    Fault::Rows,
-                    Fault::Rows,
+                    Fault::Of(Blow::Source),
+                    Fault::Of(Blow::Target),
+                    Fault::Of(Blow::Resync),
+                    Fault::Of(Blow::Tamper),
+                    Fault::Of(Blow::Rows),
+                    Fault::Of(Blow::Rows),
                 ]);
                 world.lock().tell(&format!("==== {fault:?}"));
                 match fault {
                     Fault::Kill => life = None,
                     Fault::Zombie => zombies.extend(life.take()),
-                    Fault::Source => world.lock().source.restart(),
-                    Fault::Target => world.lock().target.restart(),
-                    Fault::Resync => world.lock().resync(false),
-                    Fault::Rows => world.lock().resync_rows(),
-                    Fault::Tamper => world.lock().resync(true),
+                    Fault::Of(blow) => world.lock().suffers(*blow),
                 }
             }
             None => {}

@@ -56,6 +56,19 @@ impl Shared {
     }
 }
 
+/// What befalls a schedule of either log from outside of the daemon.
+#[derive(Clone, Copy, Debug)]
+pub enum Blow {
+    Source,
+    Target,
+    /// A person asks for a table to be copied once more.
+    Resync,
+    /// The same, with a reason.
+    Tamper,
+    /// A person asks for rows to be read again.
+    Rows,
+}
+
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
@@ -155,8 +168,18 @@ impl World {
         }
     }
 
+    pub fn suffers(&mut self, blow: Blow) {
+        match blow {
+            Blow::Source => self.source.restart(),
+            Blow::Target => self.target.restart(),
+            Blow::Resync => self.resync(false),
+            Blow::Tamper => self.resync(true),
+            Blow::Rows => self.resync_rows(),
+        }
+    }
+
     /// `resync --table`, perhaps after somebody has written where only we should.
-    pub fn resync(&mut self, tamper: bool) {
+    fn resync(&mut self, tamper: bool) {
         let table = self.rng.index(SHAPES.len() - 1);
         let mut tx = self.target.begin();
         if self.ask(&mut tx, table, tamper).is_err() {
@@ -171,7 +194,7 @@ impl World {
     }
 
     /// `resync --key`, of some keys, which the source may have or not.
-    pub fn resync_rows(&mut self) {
+    fn resync_rows(&mut self) {
         let table = self.rng.index(SHAPES.len() - 1);
         let width = SHAPES[table].key.len();
         let mut tx = self.target.begin();

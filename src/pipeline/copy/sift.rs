@@ -11,7 +11,7 @@ pub const AT_ONCE: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
 /// Whether other rows may be the reason.
 pub fn may_pass(error: &PipelineError) -> bool {
-    matches!(error, PipelineError::Session(error) if error.is_unique_conflict() || error.is_foreign_key())
+    matches!(error, PipelineError::Session(error) if error.may_pass())
 }
 
 /// What became of rows that were staged.

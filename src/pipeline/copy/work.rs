@@ -18,11 +18,7 @@ const FEWEST_MERGED: u32 = 1;
 const MOST_MERGED: u32 = 64;
 
 /// All chunked copies of a life.
-pub struct Work {
-    tables: Mutex<Vec<TableWork>>,
-    /// When the last chunk came.
-    moved: Mutex<Instant>,
-}
+pub struct Work(Mutex<Vec<TableWork>>);
 
 struct TableWork {
     number: usize,
@@ -41,6 +37,8 @@ struct TableWork {
     merged: u32,
     /// Rows that are refused for the sake of others are to be read again.
     sift: bool,
+    /// When its last chunk came, or its life began.
+    came: Instant,
     /// Since when rows in the way, or missing, refuse its chunks.
     refused: Option<Instant>,
     /// It was said to stand still.
@@ -102,11 +100,11 @@ impl Work {
             let ranges: Vec<RangeWork> = mine.map(RangeWork::of).collect();
             TableWork::new(number, target, ranges, repeats)
         });
-        Self { tables: Mutex::new(work.collect()), moved: Mutex::new(Instant::now()) }
+        Self(Mutex::new(work.collect()))
     }
 
     fn tables(&self) -> MutexGuard<'_, Vec<TableWork>> {
-        self.tables.lock().expect("nothing panics while it holds the lock")
+        self.0.lock().expect("nothing panics while it holds the lock")
     }
 
     /// Tables that are not finished; `idle`: and that nobody finishes just now.
@@ -172,14 +170,13 @@ impl Work {
 
     /// A chunk that entered is durable, and recorded.
     pub fn settled(&self, task: &Task, chunk: &Chunk, time: Duration, aim: Duration) {
-        *self.moved.lock().expect("nothing panics while it holds the lock") = Instant::now();
         self.with(task, |table| {
             table.pace.took(chunk.units(), time, aim);
             table.merge = table.merge.saturating_sub(u32::from(task.merge));
             if !task.merge {
                 table.merged = 0;
             }
-            (table.refused, table.halted) = (None, false);
+            (table.came, table.refused, table.halted) = (Instant::now(), None, false);
         });
     }
 
@@ -198,7 +195,7 @@ impl Work {
 
     /// How long ago the last chunk came, of any table.
     pub fn stands_still(&self) -> Duration {
-        self.moved.lock().expect("nothing panics while it holds the lock").elapsed()
+        self.tables().iter().map(|table| table.came.elapsed()).min().unwrap_or_default()
     }
 
     /// A chunk took too long.
@@ -304,6 +301,7 @@ impl TableWork {
             merge: if repeats { u32::MAX } else { 0 },
             merged: 0,
             sift: false,
+            came: Instant::now(),
             refused: None,
             halted: false,
         }

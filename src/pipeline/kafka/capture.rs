@@ -21,7 +21,7 @@ use crate::log::kafka::{Admin, Contents, Control, ControlTail, Ends, Producer, T
 use crate::mapping::TablePlan;
 use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
-use crate::pipeline::lives::{End, Lives, stopped};
+use crate::pipeline::lives::{End, Lives, if_attended, stopped};
 use crate::pipeline::prepare::{self, FirstCopy, Prepared, prepare};
 use crate::pipeline::run::{RunOptions, stands_by};
 use crate::pipeline::turn::Turns;
@@ -109,9 +109,8 @@ impl CaptureLife {
         if self.refused.contains_key(table) {
             return false;
         }
-        let text = error.to_string();
-        let (because, hint) = text.split_once("\n  hint: ").unwrap_or((&text, "look at the broker's log"));
-        let halted = Halted { because: because.to_owned(), hint: format!("{hint}. Then SIGHUP, or restart") };
+        let said = Halted::saying(&error.to_string(), "look at the broker's log");
+        let halted = Halted { hint: format!("{}. Then SIGHUP, or restart", said.hint), ..said };
         tracing::error!(table = %table, "table halted: {}\n  hint: {}", halted.because, halted.hint);
         self.board.halted(table, halted.clone(), None);
         self.refused.insert(table.clone(), halted);
@@ -339,12 +338,7 @@ impl CaptureLife {
         let fits = misfits.until_one_fits(&connector);
         tokio::pin!(fits);
         let unfit = self.unfit.keys().cloned().collect();
-        let changes = async {
-            match setup.attended {
-                true => structure::until_one_changes(&connector, true, &unfit).await,
-                false => std::future::pending().await,
-            }
-        };
+        let changes = if_attended(setup.attended, structure::until_one_changes(&connector, true, &unfit));
         tokio::pin!(changes);
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -15,7 +15,7 @@ use crate::log::LogError;
 use crate::log::kafka::{Consumer, ControlTail, Tail};
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{Busy, Side};
-use crate::pipeline::lives::{End, Lives, given_up, stopped};
+use crate::pipeline::lives::{End, Lives, given_up, if_attended, stopped};
 use crate::pipeline::{PipelineError, Tasks, after_load, session, structure};
 use crate::store::{self, checkpoint, table_state};
 use crate::target::{Session, origin};
@@ -116,12 +116,7 @@ impl ApplyLife {
         let changed = watch_tables(kafka, name, seen);
         tokio::pin!(changed);
         let known = half.broken.iter().cloned().collect();
-        let others = async {
-            match attended {
-                true => structure::until_one_changes(&connector, false, &known).await,
-                false => std::future::pending().await,
-            }
-        };
+        let others = if_attended(attended, structure::until_one_changes(&connector, false, &known));
         tokio::pin!(others);
         let mut tick = tokio::time::interval(CONFLICT_PAUSE);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -51,9 +51,7 @@ pub async fn take_up(
     let target = session::open(&tasks, endpoint, &life.connector.object_name()).await.map_err(PipelineError::Target)?;
     // Whoever copied before us can record nothing any more. And nobody has come since we drew: he might not know of us.
     let epoch = if broken!(EpochsApart) { checkpoint::take(&target, name, checkpoint::LOCAL, 0).await?.epoch } else { epoch };
-    if !checkpoint::is_ours(&target, name, epoch).await? {
-        return Err(TargetError::Fenced.into());
-    }
+    TargetError::fenced_unless(checkpoint::is_ours(&target, name, epoch).await?)?;
     let states = table_state::read(&target, name).await?;
     let mut tables: Vec<CopyTable> = specs.iter().map(|spec| copy_table(spec, plans)).collect();
     let mut copying = Vec::new();

@@ -202,9 +202,8 @@ impl Half {
         match sent {
             Ok(()) => Ok(Ok(())),
             Err(error @ LogError::TooLarge { .. }) if self.producer.failure().is_none() => {
-                let text = error.to_string();
-                let (because, hint) = text.split_once("\n  hint: ").unwrap_or((&text, ""));
-                Ok(Err((because.to_owned(), format!("{hint}; then SIGHUP, or restart"))))
+                let Halted { because, hint } = Halted::saying(&error.to_string(), "");
+                Ok(Err((because, format!("{hint}; then SIGHUP, or restart"))))
             }
             Err(error) => Err(error.into()),
         }

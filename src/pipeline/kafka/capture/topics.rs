@@ -37,15 +37,16 @@ impl Topics {
         (connector, epoch): (&str, i64),
         limit: Duration,
     ) -> Result<(), PipelineError> {
+        // another capture that has begun since may have brought events already, which must not be passed over
         for topic in &self.fresh {
-            ours(checkpoint::begin_at(target, connector, epoch, &topic.name, &[]).await?)?;
+            TargetError::fenced_unless(checkpoint::begin_at(target, connector, epoch, &topic.name, &[]).await?)?;
         }
         for spec in &self.inherited {
             let mut offsets = Vec::new();
             for partition in spec.partitions().all() {
                 offsets.push(admin.ends_of(&spec.topic, partition, limit).await?.1);
             }
-            ours(checkpoint::begin_at(target, connector, epoch, &spec.topic, &offsets).await?)?;
+            TargetError::fenced_unless(checkpoint::begin_at(target, connector, epoch, &spec.topic, &offsets).await?)?;
         }
         admin.ensure(&self.fresh, limit).await?;
         Ok(())
@@ -57,11 +58,6 @@ impl Topics {
             && !self.fresh.iter().any(|spec| spec.name == topic)
             && !self.inherited.iter().any(|spec| spec.topic == topic)
     }
-}
-
-/// Another capture that has begun since may have brought events already, which must not be passed over.
-fn ours(ours: bool) -> Result<(), PipelineError> {
-    if ours { Ok(()) } else { Err(TargetError::Fenced.into()) }
 }
 
 /// `first`: the connector is new, whatever the control topic says.

@@ -13,6 +13,7 @@ use crate::pipeline::kafka::arrivals::TableReader;
 use crate::pipeline::kafka::partition::{Doing, Share, Work};
 use crate::pipeline::kafka::specs::TableSpec;
 use crate::pipeline::local::LocalError;
+use crate::store::table_state::Halted;
 use crate::store::{checkpoint, reread};
 use crate::target::{Session, TargetError};
 use crate::telemetry::{Meter, Stage};
@@ -101,9 +102,8 @@ impl Half {
             tracing::warn!(error = %error, "a topic cannot be read now");
             return Ok(());
         }
-        let text = error.to_string();
-        let (because, hint) = text.split_once("\n  hint: ").unwrap_or((&text, "the table must be copied again"));
-        self.halt(spec, None, because.to_owned(), hint.to_owned()).await
+        let Halted { because, hint } = Halted::saying(&error.to_string(), "the table must be copied again");
+        self.halt(spec, None, because, hint).await
     }
 
     /// Takes what is there, up to a limit, and applies it.
