@@ -3,7 +3,8 @@
 use super::source::SHAPES;
 use super::source_session::SourceSession;
 use super::stream::{Walsender, keepalive};
-use super::target_session::{Book, TargetSession};
+use super::target_plans::Book;
+use super::target_session::TargetSession;
 use super::wire::{Backend, serve};
 use super::world::{INCARNATION, Shared};
 use crate::change::{EndLsn, Lsn, ReplicaIdentity, TableName};
