@@ -142,10 +142,10 @@ pub const MOVE_LOCAL: &str = "UPDATE tablelift.checkpoint SET position = $3, end
     committed_at = pg_catalog.to_timestamp($5::bigint / 1000000.0)
     WHERE connector = $1 AND topic = '' AND partition = 0 AND epoch = $2";
 
-/// Moves a topic partition's checkpoint. Affects no row if another writer has taken it.
+/// Moves a topic partition's checkpoint, never back. Affects no row if another writer has taken it, or it was moved past a marker meanwhile.
 pub const MOVE_PARTITION: &str = "UPDATE tablelift.checkpoint SET position = coalesce($5, position), log_offset = $6,
     capture_epoch = greatest(capture_epoch, $7), committed_at = coalesce(pg_catalog.to_timestamp($8::bigint / 1000000.0), committed_at)
-    WHERE connector = $1 AND topic = $2 AND partition = $3 AND epoch = $4";
+    WHERE connector = $1 AND topic = $2 AND partition = $3 AND epoch = $4 AND coalesce(log_offset, 0) <= $6";
 
 /// What `MOVE_LOCAL` writes.
 #[derive(Clone, Copy, Debug)]

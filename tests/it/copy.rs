@@ -160,6 +160,32 @@ async fn two_halves_over_kafka() {
     Load::equal(&w).await;
 }
 
+/// An apply that died between the last partition's arrival at a marker and the marker's opening: whoever comes next opens it with the first
+/// partition that he reads, and meets it again in all the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn arrivals_of_an_apply_that_is_gone() {
+    let w = World::kafka("arrivals").await;
+    w.both("create table t (id int primary key, v text)").await;
+    w.source.batch("insert into t select g, 'v' from generate_series(1, 1000) g").await;
+    w.connector_with(|file| file.log = "partitions = 8".to_owned(), "[[table]]\nsource = 'public.t'");
+    w.cli("prepare", &[]).await.assert_code(0);
+    w.expect_log("cannot listen");
+    let _capture = Daemon::start(&w, "capture", &[]);
+    eventually("capture has copied", PATIENCE, async || {
+        w.target.try_text("select state from tablelift.table_state").await.is_ok_and(|state| state == "follow")
+    })
+    .await;
+    let topic = w.topic("public.t");
+    let sql = "insert into tablelift.barrier select connector, '$', 'r:' || lpad(capture_epoch::text, 12, '0') || '-000000', g, 0
+               from tablelift.checkpoint, generate_series(0, 7) g where topic = ''";
+    w.target.batch(&sql.replace('$', &topic)).await;
+    let apply = Daemon::start(&w, "apply", &[]);
+    w.settle().await;
+    w.equal("select * from t").await;
+    assert!(!apply.log().contains("taken over"), "{}", apply.log());
+    assert_eq!(w.target.number("select count(*) from tablelift.barrier").await, 0);
+}
+
 /// What an ordinary consumer finds on a topic.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_for_everybody() {

@@ -18,7 +18,7 @@ pub const KNOWN: &[(&str, &[u32], &[u32])] = &[
     ("UPDATE tablelift.checkpoint SET position = coalesce($5, position)", &[TEXT, TEXT, INT4, INT8, TEXT, INT8, INT8, INT8], &[]),
     ("DELETE FROM tablelift.checkpoint WHERE connector = $1 AND topic = $2", &[TEXT, TEXT], &[]),
     ("INSERT INTO tablelift.checkpoint (connector, topic, partition, log_offset)", &[TEXT, TEXT, INT8S], &[]),
-    ("INSERT INTO tablelift.barrier", &[TEXT, TEXT, TEXT, INT4, INT8, INT8], &[]),
+    ("WITH mine AS (SELECT coalesce(log_offset, 0) <= $5 AS stands", &[TEXT, TEXT, TEXT, INT4, INT8, INT8], &[BOOL]),
     ("SELECT b.partition FROM tablelift.barrier AS b JOIN", &[TEXT, TEXT, TEXT], &[INT4]),
     ("SELECT coalesce(bool_and(capture_epoch = 0), true)", &[TEXT, TEXT], &[BOOL]),
     ("WITH here AS (DELETE FROM tablelift.barrier", &[TEXT, TEXT, TEXT, TEXT, INT8], &[]),
@@ -202,7 +202,9 @@ impl TargetSession {
             if broken!(PartitionCheckpointLost) {
                 return Ok(Answer::Done(1));
             }
-            if old.epoch != epoch && !broken!(NoPartitionEpoch) {
+            if old.epoch != epoch && !broken!(NoPartitionEpoch)
+                || old.offset.is_some_and(|old| old > offset && !broken!(NoPartitionEpoch))
+            {
                 return Ok(Answer::Done(0));
             }
             let new = Checkpoint {
@@ -225,11 +227,14 @@ impl TargetSession {
         self.within(|target, tx, _| {
             let at = Key::Checkpoint(topic.clone(), partition);
             let is_ours = matches!(target.get(tx, &at), Some(Val::Checkpoint(found)) if found.epoch == epoch);
-            if !is_ours || !is_before(target, tx, &at, offset) {
-                return Ok(Answer::Done(0));
+            if !is_ours {
+                return Ok(Answer::Rows(Vec::new()));
             }
-            target.put(tx, Key::Barrier(topic, marker, partition), Some(Val::Offset(offset)))?;
-            Ok(Answer::Done(1))
+            let stands = is_before(target, tx, &at, offset);
+            if stands {
+                target.put(tx, Key::Barrier(topic, marker, partition), Some(Val::Offset(offset)))?;
+            }
+            Ok(Answer::Rows(vec![vec![Value::Bool(stands)]]))
         })
     }
 

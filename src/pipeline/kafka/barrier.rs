@@ -29,7 +29,7 @@ fn failed(source: tokio_postgres::Error) -> PipelineError {
     PipelineError::Query { side: "target", source }
 }
 
-/// Records that a partition stands before a marker, which nobody has passed for it.
+/// Records that a partition stands before a marker. False: it was passed for it already, by what an earlier owner had recorded.
 ///
 /// # Errors
 /// See [`PipelineError`].
@@ -39,16 +39,18 @@ pub async fn arrive(
     share: &Share,
     marker: &Marker,
     offset: i64,
-) -> Result<(), PipelineError> {
-    let sql = "INSERT INTO tablelift.barrier (connector, topic, marker, partition, log_offset)
-               SELECT $1, $2, $3, $4, $5 WHERE EXISTS (SELECT FROM tablelift.checkpoint
-               WHERE connector = $1 AND topic = $2 AND partition = $4 AND epoch = $6 AND coalesce(log_offset, 0) <= $5)
-               ON CONFLICT (connector, topic, marker, partition) DO UPDATE SET log_offset = excluded.log_offset";
+) -> Result<bool, PipelineError> {
+    let sql = "WITH mine AS (SELECT coalesce(log_offset, 0) <= $5 AS stands FROM tablelift.checkpoint
+               WHERE connector = $1 AND topic = $2 AND partition = $4 AND epoch = $6),
+               arrived AS (INSERT INTO tablelift.barrier (connector, topic, marker, partition, log_offset)
+               SELECT $1, $2, $3, $4, $5 FROM mine WHERE stands
+               ON CONFLICT (connector, topic, marker, partition) DO UPDATE SET log_offset = excluded.log_offset)
+               SELECT stands FROM mine";
     let (topic, partition) = (&*share.partition.topic, share.partition.partition);
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
         [&connector, &topic, &marker.name(), &partition, &offset, &share.epoch];
-    let passed = session.client().execute(sql, &params).await.map_err(failed)?;
-    Ok(TargetError::fenced_unless(passed == 1)?)
+    let mine = session.client().query_opt(sql, &params).await.map_err(failed)?;
+    Ok(mine.ok_or(TargetError::Fenced)?.get(0))
 }
 
 /// Empties the table and moves all checkpoints, if every partition stands there.

@@ -92,10 +92,13 @@ impl Half {
     /// See [`PipelineError`].
     pub async fn stand(&mut self, at: usize, marker: &Marker, offset: i64) -> Result<(), PipelineError> {
         let spec = self.shares[at].spec;
-        barrier::arrive(&self.session, &self.connector, &self.shares[at], marker, offset).await?;
+        let arrived = barrier::arrive(&self.session, &self.connector, &self.shares[at], marker, offset).await?;
         let share = &mut self.shares[at];
         share.doing = Doing::Barrier { marker: marker.name(), offset };
         self.consumer.seek(&share.partition, Start::Held);
+        if !arrived {
+            return self.pass_barriers().await;
+        }
         let busy = Arc::clone(&self.busy);
         let busy = busy.begin();
         let opened = barrier::open(&mut self.session, &self.applier, &self.connector, &self.specs[spec], marker).await?;
