@@ -1,7 +1,7 @@
 //! A server, the database we are in, and the role we are. What only a source has (WAL, slots) `source` asks for.
 
 use super::CatalogError;
-use tokio_postgres::GenericClient;
+use tokio_postgres::{GenericClient, Row};
 
 /// Whose server it is, as far as that changes what can be granted and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,23 @@ pub struct Server {
     pub track_counts: bool,
     /// Slots that nobody reads now.
     pub idle_slots: Vec<String>,
+    pub sessions: Sessions,
+}
+
+/// A limit on sessions, and how many of them there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    pub most: i64,
+    pub used: i64,
+}
+
+/// What limits our sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// `max_connections`, without what is reserved for others than our role.
+    pub server: Limit,
+    pub database: Option<Limit>,
+    pub role: Option<Limit>,
 }
 
 impl Server {
@@ -60,7 +77,17 @@ const SERVER: &str = "
            has_function_privilege('pg_replication_origin_create(text)', 'EXECUTE')
              AND has_function_privilege('pg_replication_origin_session_setup(text)', 'EXECUTE'),
            current_setting('track_counts')::bool,
-           array(SELECT slot_name::text FROM pg_replication_slots WHERE NOT active ORDER BY slot_name)";
+           array(SELECT slot_name::text FROM pg_replication_slots WHERE NOT active ORDER BY slot_name),
+           most.server, used.server, most.of_database, used.of_database, most.of_role, used.of_role
+    FROM (SELECT count(*) AS server, count(*) FILTER (WHERE datname = current_database()) AS of_database,
+                 count(*) FILTER (WHERE usename = current_user) AS of_role
+          FROM pg_stat_activity WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend') AS used,
+         (SELECT current_setting('max_connections')::bigint - CASE WHEN rolsuper THEN 0
+                     ELSE current_setting('superuser_reserved_connections')::bigint
+                          + coalesce(current_setting('reserved_connections', true)::bigint, 0) END AS server,
+                 CASE WHEN datconnlimit >= 0 AND NOT rolsuper THEN datconnlimit::bigint END AS of_database,
+                 CASE WHEN rolconnlimit >= 0 AND NOT rolsuper THEN rolconnlimit::bigint END AS of_role
+          FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_database()) AS most";
 
 /// Asks a server about itself.
 ///
@@ -88,5 +115,15 @@ pub async fn server(client: &impl GenericClient) -> Result<Server, CatalogError>
         may_set_origin: row.try_get(11)?,
         track_counts: row.try_get(12)?,
         idle_slots: row.try_get(13)?,
+        sessions: Sessions {
+            server: Limit { most: row.try_get(14)?, used: row.try_get(15)? },
+            database: limit(&row, 16)?,
+            role: limit(&row, 18)?,
+        },
     })
+}
+
+fn limit(row: &Row, at: usize) -> Result<Option<Limit>, CatalogError> {
+    let (most, used) = (row.try_get::<_, Option<i64>>(at)?, row.try_get(at + 1)?);
+    Ok(most.map(|most| Limit { most, used }))
 }

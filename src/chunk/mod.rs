@@ -10,5 +10,5 @@ mod visibility;
 
 pub use eta::Headway;
 pub use pace::{Allowance, Pace};
-pub use range::{BLOCK_RANGES, Chunk, Part, Range, bytes_read, plan};
+pub use range::{Chunk, Part, Range, bytes_read, plan};
 pub use visibility::{Emitted, Must, ParseSnapshotError, Snapshot};

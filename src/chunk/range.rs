@@ -20,8 +20,8 @@ pub enum Range {
 }
 
 /// From this `server_version_num` on a range of blocks is read without reading the whole table (PostgreSQL 14's release notes, "TID range
-/// scans").
-pub const BLOCK_RANGES: u32 = 140_000;
+/// scans"). Before, the rows' places are named one by one.
+const TID_RANGES: u32 = 140_000;
 
 /// One file of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +114,19 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// The condition on the source's rows.
-    pub fn condition(&self) -> String {
-        format!("ctid >= '({},0)'::pg_catalog.tid AND ctid < '({},0)'::pg_catalog.tid", self.from, self.until)
+    /// The condition on the source's rows. `version` is the source's `server_version_num`; the file has so many blocks, seen behind the snapshot.
+    pub fn condition(&self, version: u32, blocks: u32) -> String {
+        if version >= TID_RANGES {
+            return format!("ctid >= '({},0)'::pg_catalog.tid AND ctid < '({},0)'::pg_catalog.tid", self.from, self.until);
+        }
+        // storage/bufpage.h, access/htup_details.h: 24 bytes head a page, and a row takes a pointer of 4 and a header of 24 at the least
+        format!(
+            "ctid = ANY (ARRAY(SELECT ('(' || block || ',' || nth || ')')::pg_catalog.tid
+             FROM pg_catalog.generate_series({}::bigint, {}::bigint - 1) AS block,
+             pg_catalog.generate_series(1, (pg_catalog.current_setting('block_size')::integer - 24) / 28) AS nth))",
+            self.from,
+            self.until.min(blocks)
+        )
     }
 
     pub fn units(&self) -> u32 {
@@ -130,6 +140,14 @@ mod tests {
 
     fn blocks(next: u32, end: Option<u32>) -> Range {
         Range::Blocks { relation: 1, file: 2, next, end }
+    }
+
+    #[test]
+    fn an_old_server_is_told_each_place_of_the_blocks_that_are_there() {
+        let chunk = Chunk { from: 3, until: 20, last: true };
+        assert_eq!(chunk.condition(140_000, 9), "ctid >= '(3,0)'::pg_catalog.tid AND ctid < '(20,0)'::pg_catalog.tid");
+        assert!(chunk.condition(130_022, 9).contains("generate_series(3::bigint, 9::bigint - 1) AS block"));
+        assert!(chunk.condition(130_022, 90).contains("generate_series(3::bigint, 20::bigint - 1) AS block"));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// A larger buffer is not kept, in bytes.
+pub const LARGE: usize = 1 << 20;
+
 /// Key, value and headers of one event. Belongs to the caller, who keeps it from event to event.
 #[derive(Clone, Default)]
 pub struct Frame {
@@ -26,6 +29,13 @@ impl Frame {
 
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         self.headers.iter().map(|(name, at)| (*name, &self.header_text[at.clone()]))
+    }
+
+    /// Gives back what a large event took.
+    pub fn slim(&mut self) {
+        if self.value.capacity() > LARGE {
+            self.value = Vec::new();
+        }
     }
 
     /// Makes this delete's event its own tombstone: same key and headers, no value. `false` where there is none to send, for a tombstone

@@ -34,7 +34,7 @@ mod topic;
 pub use decode::{Decoder, Event, Kind};
 pub use encode::{About, Encoder, Origin};
 pub use error::{DecodeError, EncodeError, RowPart};
-pub use frame::Frame;
+pub use frame::{Frame, LARGE};
 pub use partition::{Partitions, murmur2};
 pub use topic::{TopicError, control_topic, letters_topic, table_topic, table_topics};
 

@@ -98,15 +98,20 @@ async fn log_in(endpoint: &Endpoint, opened: Opened, application: &str) -> Resul
     Err(ConnectError::SessionAttributes { host: endpoint.hosts[host].clone(), wanted })
 }
 
+/// The users' expressions run under the role's `search_path`, and so do our own statements; but PostgreSQL's own types, functions and operators
+/// come first, whatever a schema has that is named like them.
+const BUILT_IN_FIRST: &str = "SELECT pg_catalog.set_config('search_path', pg_catalog.rtrim(pg_catalog.concat(
+    'pg_catalog, ', pg_catalog.current_setting('search_path')), ', '), false);\n";
+
 /// The session settings as SQL, and last a query for what `target_session_attrs` wants to know: one round trip.
 fn settings_sql(server_version: &str) -> String {
     let set = |(name, value): (&str, &str)| format!("SET {name} = {};\n", quote::literal(value));
     let sets: String = settings::for_version(settings::major(server_version)).map(set).collect();
-    format!("{sets}SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')")
+    format!("{sets}{BUILT_IN_FIRST}SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')")
 }
 
 fn server_state(answer: &[SimpleQueryMessage]) -> (bool, bool) {
-    let row = answer.iter().find_map(|message| match message {
+    let row = answer.iter().rev().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some((row.get(0) == Some("t"), row.get(1) == Some("on"))),
         _ => None,
     });

@@ -1,7 +1,7 @@
 //! What every session of ours is set to, so that a value's text form, and the reading of it, is the same on every server, and
 //! no time-out of a role or database cuts our work short. Whoever wants a time-out sets it for its own statements.
 //!
-//! `search_path` is not among them: the users' expressions run under it; our own statements qualify every name.
+//! `search_path` is not among them: the users' expressions run under it, with `pg_catalog` before it (`connect`).
 
 /// Settings by name and value, for any server: by SET once a session stands (a pooler refuses unknown startup parameters),
 /// and in the startup packet of the replication connection, where nothing may come between.

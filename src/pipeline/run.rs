@@ -101,7 +101,7 @@ impl Life {
         let plans = prepared.compiled.iter().filter_map(|one| one.plan.as_ref().ok());
         let brought = Position::start_of(prepared.incarnation(), CommitLsn(taken.end_lsn.unwrap_or_default().0));
         let sessions = (&source, &target, taken.epoch);
-        copy::begin(sessions, &connector, prepared.facts.version, plans, (&mut states, brought), &self.board).await?;
+        copy::begin(sessions, &connector, plans, (&mut states, brought), &self.board).await?;
         let setup = self.set_up(&target, prepared, &states, &reader, &taken).await?;
         self.apart.clear();
         drop(preparing);
@@ -136,7 +136,6 @@ impl Life {
         reader: &Reader,
         taken: &checkpoint::Checkpoint,
     ) -> Result<Setup, PipelineError> {
-        let version = prepared.facts.version;
         let system = (prepared.facts.system_id.clone(), prepared.facts.timeline);
         let incarnation = prepared.incarnation();
         let end = taken.end_lsn.unwrap_or_default();
@@ -177,7 +176,7 @@ impl Life {
         // tables without a plan take nothing, and hold the slot
         gates.extend(held);
         let confirmed = reader.confirmed_at_start();
-        let copies = Copies::take_up(target, &self.connector.name, version, &plans, states).await?;
+        let copies = Copies::take_up(target, &self.connector.name, &plans, states).await?;
         let gates = Gates::new(gates, at, end, confirmed);
         Ok(Setup { plans: Arc::new(plans), gates, copies, system, unfit, incarnation, durable: end })
     }

@@ -82,7 +82,7 @@ pub async fn design_missing(
             draft.design.after_load.clear();
         }
     }
-    let mut moment = key_time::Moment::new(connector, catalog::server(source).await?.version);
+    let mut moment = key_time::Moment::new(connector);
     let mut drafts = drafts.into_iter().peekable();
     while drafts.peek().is_some() {
         let together: Vec<Draft> = drafts.by_ref().take(TOGETHER).collect();

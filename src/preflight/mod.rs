@@ -19,6 +19,7 @@ mod missing;
 mod plan;
 mod pooler;
 mod publication;
+mod room;
 mod rules;
 mod session;
 mod source;
@@ -39,7 +40,7 @@ use crate::config::Connector;
 use crate::finding::Finding;
 
 /// Every check, in the order of reading: a later one often follows from an earlier one.
-const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 32] = [
+const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 33] = [
     source::version,
     source::standby,
     source::identity,
@@ -50,6 +51,7 @@ const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 32] = [
     source::encoding,
     source::counts,
     transaction::open,
+    room::sessions,
     target::version,
     target::standby,
     target::schema,

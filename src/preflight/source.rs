@@ -252,6 +252,7 @@ pub(super) fn counts(survey: &Survey<'_>) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::{Limit, Sessions};
 
     fn server(platform: Platform) -> Server {
         Server {
@@ -269,6 +270,7 @@ mod tests {
             may_set_origin: false,
             track_counts: true,
             idle_slots: Vec::new(),
+            sessions: Sessions { server: Limit { most: 100, used: 1 }, database: None, role: None },
         }
     }
 

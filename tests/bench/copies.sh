@@ -71,7 +71,8 @@ part_huge() { # rows of 50 MB
   local log mb=50
   say "20 rows of $mb MB"
   src -c "$HUGE" -c "alter table huge alter v set storage external" \
-    -c "insert into huge select g, repeat(md5(g::text), $mb * 31250) from generate_series(1, 20) g"
+    -c "with long as (select string_agg(md5(g::text), '') as v from generate_series(1, $mb * 31250) as g)
+        insert into huge select g, g || v from generate_series(1, 20) g, long"
   for log in ${HUGE_LOGS:-local kafka}; do
     # our largest message is 16 MiB
     [ $log = local ] || { start_broker; mb=15; src -c "update huge set v = left(v, $mb * 1000000)" -c "vacuum full huge"; }

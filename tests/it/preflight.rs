@@ -1,6 +1,7 @@
 //! `check` and `plan` against real servers: each thing that can be wrong is made wrong, and found with its cure.
 
-use crate::support::{Cluster, Db, Log, Output, PATIENCE, World, eventually};
+use crate::both_logs;
+use crate::support::{Cluster, Daemon, Db, Log, Output, PATIENCE, World, eventually};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -123,6 +124,54 @@ async fn slots_that_do_not_fit() {
     other.batch(&format!("select pg_drop_replication_slot('{slot}')")).await;
     assert_eq!(found.errors(), ["source.slot_database"]);
 }
+
+#[tokio::test]
+async fn sessions_that_are_limited() {
+    let w = World::new("sessions").await;
+    w.both("create table t (id int primary key)").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let (source, url) = role(&w.source, &w, "mover", "replication connection limit 5").await;
+    *w.source_url.lock().unwrap() = url;
+    w.source.batch(&format!("grant all on all tables in schema public to {source}")).await;
+    let (target, url) = role(&w.target, &w, "writer", "").await;
+    *w.target_url.lock().unwrap() = url;
+    w.target.batch(&format!("alter database {} connection limit 6; grant all on t to {target}", w.target.name)).await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let found = check(&w).await;
+    assert!(found.what("source.no_free_connection").contains("of 5 sessions of the role"), "{:#?}", found.0);
+    assert!(found.what("target.no_free_connection").contains("of 6 sessions of the database"), "{:#?}", found.0);
+    w.source.batch(&found.remedy("source.no_free_connection")).await;
+    w.target.batch(&found.remedy("target.no_free_connection")).await;
+    let found = check(&w).await;
+    assert!(!found.0.iter().any(|one| one["code"].as_str().unwrap().ends_with("no_free_connection")), "{:#?}", found.0);
+}
+
+// What `check` counts with is what is opened.
+both_logs!(as_many_sessions_as_were_said, |w| {
+    w.both("create table t (id int primary key, v text); create table feed (v text)").await;
+    w.source.batch("alter table feed replica identity full; insert into feed select 'v' from generate_series(1, 1000)").await;
+    w.source.batch("insert into t select g, repeat('v', 500) from generate_series(1, 20000) g").await;
+    w.connector("[copy]\nmax_rows_per_second = 5000\n[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.feed'");
+    let _d = Daemon::run(&w);
+    let sql = format!(
+        "select count(*) from pg_stat_activity where application_name like '{}%' and backend_type = 'client backend'",
+        w.object_name()
+    );
+    let most = std::sync::Mutex::new((0, 0));
+    eventually("it follows", PATIENCE, async || {
+        let now = (w.source.number(&sql).await, w.target.number(&sql).await);
+        {
+            let mut most = most.lock().unwrap();
+            *most = (most.0.max(now.0), most.1.max(now.1));
+        }
+        let status = w.status().await;
+        let tables = status["tables"].as_array().unwrap();
+        !tables.is_empty() && tables.iter().all(|table| table["state"] == "follow")
+    })
+    .await;
+    let most = most.into_inner().unwrap();
+    assert!(most.0 > 2 && most.1 > 2 && most.0 <= 10 && most.1 <= 10, "{most:?}");
+});
 
 #[tokio::test]
 async fn the_right_to_replicate_is_tried() {

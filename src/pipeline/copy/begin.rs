@@ -2,7 +2,6 @@
 
 use crate::catalog;
 use crate::change::{Position, TableName};
-use crate::chunk::BLOCK_RANGES;
 use crate::config::Connector;
 use crate::ddl;
 use crate::mapping::{Kind, TablePlan};
@@ -15,8 +14,8 @@ use crate::target::TargetError;
 use tokio_postgres::Client;
 
 /// Whether a table is copied in chunks.
-pub fn in_chunks(plan: &TablePlan, version: u32) -> bool {
-    plan.kind == Kind::Keyed && !plan.outputs.is_empty() && version >= BLOCK_RANGES
+pub fn in_chunks(plan: &TablePlan) -> bool {
+    plan.kind == Kind::Keyed && !plan.outputs.is_empty()
 }
 
 /// Takes up the copies of new tables, and notes in `states` which are under way. `brought`: the stream has brought everything before
@@ -27,13 +26,12 @@ pub fn in_chunks(plan: &TablePlan, version: u32) -> bool {
 pub async fn begin<'p>(
     (source, target, epoch): (&Client, &Client, i64),
     connector: &Connector,
-    version: u32,
     plans: impl Iterator<Item = &'p TablePlan>,
     (states, brought): (&mut [TableState], Position),
     board: &Board,
 ) -> Result<(), PipelineError> {
     let fresh = |plan: &&TablePlan| states.iter().any(|state| state.target == plan.target && !state.copied && !state.copying);
-    let plans: Vec<&TablePlan> = plans.filter(|plan| in_chunks(plan, version)).filter(fresh).collect();
+    let plans: Vec<&TablePlan> = plans.filter(|plan| in_chunks(plan)).filter(fresh).collect();
     if plans.is_empty() {
         return Ok(());
     }

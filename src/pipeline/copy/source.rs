@@ -20,6 +20,8 @@ use tokio_postgres::Client;
 pub struct ChunkSource {
     pub client: Client,
     pub busy: Arc<Busy>,
+    /// `server_version_num`.
+    version: u32,
     _tasks: Tasks,
 }
 
@@ -35,6 +37,8 @@ pub struct Locked {
 pub struct Reading {
     pub relation: String,
     pub chunk: Chunk,
+    /// On its rows.
+    pub condition: String,
     /// Everything that the snapshot sees is in the WAL before it.
     pub until: EndLsn,
 }
@@ -56,7 +60,7 @@ impl ChunkSource {
             });
         }
         let busy = Busy::of(&client, Side::Source, None, board).await?;
-        Ok(Self { client, busy, _tasks: tasks })
+        Ok(Self { client, busy, version: facts.version, _tasks: tasks })
     }
 
     /// Draws a barrier, in a turn, if one is wanted: the first of a stream's life is, and one when too much was emitted.
@@ -118,7 +122,9 @@ impl ChunkSource {
             return Err(ChunkError::Rewritten);
         }
         let blocks = u32::try_from(blocks.unwrap_or(0)).unwrap_or(u32::MAX);
-        Ok(Reading { relation: locked.relation, chunk: task.range.chunk(task.units, blocks), until })
+        let chunk = task.range.chunk(task.units, blocks);
+        let condition = chunk.condition(self.version, blocks);
+        Ok(Reading { relation: locked.relation, chunk, condition, until })
     }
 
     /// Begins to read single rows of a table, partitions and all.

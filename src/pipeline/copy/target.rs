@@ -120,7 +120,7 @@ impl ChunkTarget {
         let refused = |source| refused(plan, source);
         let begin = if turn.is_released() { BEGIN_ASIDE } else { BEGIN };
         self.client.batch_execute(begin).await.map_err(refused)?;
-        let copy_out = plan.copy_out(&reading.relation, &reading.chunk.condition(), form);
+        let copy_out = plan.copy_out(&reading.relation, &reading.condition, form);
         let copy_in = plan.copy_in(&staging, form);
         let begun = Instant::now();
         let least = task.units == 1;

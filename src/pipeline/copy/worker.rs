@@ -157,7 +157,7 @@ impl<S: Sinks> Worker<S> {
 
     /// One chunk. What only concerns its table is dealt with here.
     async fn chunk(&mut self, task: Task) -> Result<(), PipelineError> {
-        self.allowed(&task.target).await;
+        self.allowed(&task).await;
         let error = match self.try_chunk(&task).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
@@ -229,13 +229,15 @@ impl<S: Sinks> Worker<S> {
         Ok(())
     }
 
-    /// Waits for whatever the copy is to give way to.
-    async fn allowed(&self, target: &TableName) {
-        let copying = &self.copying;
+    /// Waits for whatever the copy is to give way to. A load holds up its table's changes, and with them the source's WAL: it is short, and
+    /// goes on.
+    async fn allowed(&self, task: &Task) {
+        let (copying, target) = (&self.copying, &task.target);
+        let loads = copying.tables[task.number].loads;
         let limit = copying.connector.copy.pause_when_lag_over;
         let begun = Instant::now();
         loop {
-            let what = match (copying.paused.load(Relaxed), copying.meter.lag_now() > limit) {
+            let what = match (copying.paused.load(Relaxed) && !loads, copying.meter.lag_now() > limit && !loads) {
                 (true, _) => "`tablelift copy resume`: somebody has paused the copies",
                 (false, true) => "the stream, which is later than `pause_when_lag_over`",
                 (false, false) => break,

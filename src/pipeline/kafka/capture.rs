@@ -153,9 +153,9 @@ impl CaptureLife {
         let (producer, control) = found.announce(&self.connector).await?;
         let Found { prepared, specs, mut record, epoch, .. } = found;
         let (incarnation, database) = (prepared.incarnation(), prepared.record.source_database.clone());
-        let (version, system) = (prepared.facts.version, (prepared.facts.system_id.clone(), prepared.facts.timeline));
+        let system = (prepared.facts.system_id.clone(), prepared.facts.timeline);
         let plans = Arc::new(prepared.compiled.into_iter().filter_map(|one| one.plan.ok()).collect::<Vec<_>>());
-        let copies = copies::take_up(self, source, (&specs, &plans), &mut record, &producer, (version, epoch)).await?;
+        let copies = copies::take_up(self, source, (&specs, &plans), &mut record, &producer, epoch).await?;
         let setup = Setup { specs, plans, record, database, incarnation, copies, system, attended };
         self.follow(tasks, setup, reader, producer, control).await
     }

@@ -5,7 +5,7 @@ use super::copy::parse_line;
 use super::specs::TableSpec;
 use crate::change::{Before, Cell, Change, EndLsn, Op, Position, Row, RowBuilder, Table};
 use crate::config::Connector;
-use crate::event::{About, Encoder, Frame, Origin};
+use crate::event::{About, Encoder, Frame, LARGE, Origin};
 use crate::log::kafka::{AckGroup, Acks, Ends, Producer};
 use crate::mapping::TablePlan;
 use crate::pg::quote;
@@ -19,7 +19,7 @@ use crate::telemetry;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
@@ -58,6 +58,8 @@ pub struct Topics {
     pub copied: mpsc::UnboundedSender<Copied>,
     /// Specs whose tables are copied once more.
     pub repeats: Vec<bool>,
+    /// One large row at a time, whichever worker's: each is there several times until librdkafka has it.
+    pub large: Arc<Mutex<()>>,
 }
 
 impl Sinks for Topics {
@@ -83,6 +85,7 @@ impl Sinks for Topics {
             frame: Frame::default(),
             copied: self.copied.clone(),
             repeats: self.repeats.clone(),
+            large: Arc::clone(&self.large),
             moved: None,
             _tasks: tasks,
         })
@@ -106,6 +109,7 @@ pub struct TopicSink {
     frame: Frame,
     copied: mpsc::UnboundedSender<Copied>,
     repeats: Vec<bool>,
+    large: Arc<Mutex<()>>,
     /// To be recorded once the rows are acknowledged.
     moved: Option<CopyRange>,
     _tasks: Tasks,
@@ -139,7 +143,7 @@ impl TopicSink {
             "COPY (SELECT {} FROM ONLY {} AS t WHERE {}) TO STDOUT",
             columns(&table),
             reading.relation,
-            reading.chunk.condition()
+            reading.condition
         );
         let lines = source.client.copy_out(&sql).await.map_err(at_source)?;
         tokio::pin!(lines);
@@ -150,12 +154,19 @@ impl TopicSink {
         let (mut piped, mut text, begun) = (Piped::default(), Vec::new(), Instant::now());
         let mut change = read(&table);
         let mut group = self.acks.open();
+        let large = Arc::clone(&self.large);
         while let Some(line) = lines.next().await {
             let line = line.map_err(at_source)?;
-            change.after = Some(parse_line(&line, table.columns.len(), &mut text));
-            self.send(task.number, &group, &change, origin).await?;
             piped.rows += 1;
             piped.bytes += line.len() as u64;
+            let alone = if line.len() > LARGE { Some(large.lock().await) } else { None };
+            change.after = Some(parse_line(&line, table.columns.len(), &mut text));
+            drop(line);
+            self.send(task.number, &group, &change, origin).await?;
+            if alone.is_some() {
+                (change.after, text) = (None, Vec::new());
+                self.frame.slim();
+            }
             if piped.rows % GROUP == 0 {
                 let open = self.acks.open();
                 self.acks.seal(std::mem::replace(&mut group, open), ());

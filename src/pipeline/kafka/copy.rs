@@ -119,6 +119,7 @@ impl TopicCopier {
             self.producer.send(&group, &spec.topic, partition, &frame).await?;
             count.rows += 1;
             count.bytes += line.len() as u64;
+            frame.slim();
             if count.rows % GROUP == 0 {
                 acks.seal(std::mem::replace(&mut group, acks.open()), ());
                 self.count(&plans, std::mem::replace(&mut counted, count), count);

@@ -45,14 +45,13 @@ pub struct Common {
 }
 
 impl Copies {
-    /// What is recorded of copies. `version`: the source's.
+    /// What is recorded of copies.
     ///
     /// # Errors
     /// See [`PipelineError`].
     pub async fn take_up(
         target: &Client,
         connector: &str,
-        version: u32,
         plans: &[TablePlan],
         states: &[TableState],
     ) -> Result<Self, PipelineError> {
@@ -63,7 +62,7 @@ impl Copies {
             if state.copying {
                 chunked.push((number, state.target.clone(), state.repeats));
                 repeats.extend(state.repeats.then_some(number));
-            } else if !state.copied && !copy::in_chunks(plan, version) {
+            } else if !state.copied && !copy::in_chunks(plan) {
                 whole.push(number);
             }
             marks.push(Marks::new(state.copying, state.window.unwrap_or_default()).repeated(state.repeats));

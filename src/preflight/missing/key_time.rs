@@ -1,7 +1,6 @@
 //! Which of the tables that are made get their key behind their load. That is faster; but the source keeps the WAL of the load's time for
 //! it, as the table's changes wait for the key. So only what is loaded in a moment gets it then.
 
-use crate::chunk::BLOCK_RANGES;
 use crate::config::{Connector, CopyConfig};
 use crate::ddl::KeyTime;
 use crate::mapping::{Kind, SourceShape, TablePlan};
@@ -16,18 +15,13 @@ const RATE: u64 = 64 << 20;
 pub(super) struct Moment<'a> {
     left: Duration,
     copy: &'a CopyConfig,
-    /// Kafka: rows come as upserts. And what is not read in ranges is copied whole.
+    /// Not with Kafka: rows come as upserts.
     may: bool,
 }
 
 impl<'a> Moment<'a> {
-    /// `version`: the source's `server_version_num`.
-    pub(super) fn new(connector: &'a Connector, version: i32) -> Self {
-        Self {
-            left: MOMENT,
-            copy: &connector.copy,
-            may: connector.kafka().is_none() && u32::try_from(version).is_ok_and(|version| version >= BLOCK_RANGES),
-        }
+    pub(super) fn new(connector: &'a Connector) -> Self {
+        Self { left: MOMENT, copy: &connector.copy, may: connector.kafka().is_none() }
     }
 
     /// When a table gets its key.

@@ -86,7 +86,9 @@ fn connect_error(endpoint: &Endpoint, host: usize, failure: Failure) -> ConnectE
 fn startup(wire: &mut Wire, endpoint: &Endpoint, application: &str) -> io::Result<()> {
     let who = [("user", &*endpoint.user), ("database", &endpoint.database), ("application_name", application)];
     let options = endpoint.options.as_deref().map(|options| ("options", options));
-    let all = who.into_iter().chain([("replication", "database")]).chain(options).chain(SESSION_SETTINGS.iter().copied());
+    // nothing of a person's runs here, and what a schema has that is named like a type of PostgreSQL's must not be met
+    let fixed = [("replication", "database"), ("search_path", "pg_catalog")];
+    let all = who.into_iter().chain(fixed).chain(options).chain(SESSION_SETTINGS.iter().copied());
     frontend::startup_message(all, &mut wire.output)
 }
 

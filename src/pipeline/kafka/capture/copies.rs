@@ -44,7 +44,7 @@ pub async fn take_up(
     (specs, plans): (&[TableSpec], &[TablePlan]),
     record: &mut SlotRecord,
     producer: &Producer,
-    (version, epoch): (u32, i64),
+    epoch: i64,
 ) -> Result<Copies, PipelineError> {
     let (tasks, name) = (Tasks::default(), &life.connector.name);
     let endpoint = &life.connector.target.endpoint;
@@ -59,7 +59,7 @@ pub async fn take_up(
         let known = record.tables.entry(spec.shape.name.to_string()).or_default();
         let of_table = || states.iter().filter(|state| table.targets.contains(&state.target));
         let mine = plans.iter().filter(|plan| plan.source == spec.shape.name);
-        let in_chunks = mine.clone().all(|plan| copy::in_chunks(plan, version)) && mine.count() == spec.rules.len();
+        let in_chunks = mine.clone().all(copy::in_chunks) && mine.count() == spec.rules.len();
         let repeats = of_table().any(|state| state.copying && state.repeats);
         if known.copied && !repeats || table.targets.is_empty() || life.halted(&spec.shape.name).is_some() || !in_chunks {
             continue;
@@ -161,6 +161,7 @@ impl Copies {
             database: half.database.clone(),
             copied: sender,
             repeats: self.tables.iter().map(|table| table.repeats).collect(),
+            large: Arc::default(),
         });
         let shared = Arc::new(Copying {
             connector: Arc::clone(connector),

@@ -1,0 +1,1 @@
+alter table t drop constraint t_n_check;

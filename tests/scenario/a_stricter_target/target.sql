@@ -1,0 +1,1 @@
+alter table t add check (n >= 0);

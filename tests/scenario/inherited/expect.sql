@@ -1,0 +1,4 @@
+source: select * from only t
+target: select * from t
+
+select * from heir

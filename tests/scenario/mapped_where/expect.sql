@@ -1,0 +1,2 @@
+source: select * from t where region = 'EU'
+target: select * from t
