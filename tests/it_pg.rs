@@ -399,7 +399,7 @@ async fn sessions(lab: &Lab) {
         '2024-02-03'::date::text, '1.5 days'::interval::text, current_setting('TimeZone'), '\\xff'::bytea::text)";
     let connected = enter(&endpoint).await;
     assert!(!connected.encrypted);
-    assert_eq!(one(connected, sql).await, "it_pg|pg_catalog|2024-02-03|1 day 12:00:00|UTC|\\xff");
+    assert_eq!(one(connected, sql).await, "it_pg|pg_catalog, pg_catalog|2024-02-03|1 day 12:00:00|UTC|\\xff");
     // The driver keeps the server's last word.
     let victim = enter(&endpoint).await;
     lab.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'it_pg'");
