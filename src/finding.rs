@@ -59,7 +59,8 @@ impl Finding {
     }
 
     pub fn config(mut self, text: impl Into<String>) -> Self {
-        self.remedy = Some(Remedy::Config(text.into()));
+        // the file would take it for a variable
+        self.remedy = Some(Remedy::Config(text.into().replace("${", "$${")));
         self
     }
 

@@ -1,5 +1,5 @@
 //! Runs every folder of `tests/scenario/` through {local, kafka} x {stream, copy}. A story needs no Rust: `tests/scenario/README.md` says what
-//! its files mean. `cargo test --test scenarios [part of a name]`.
+//! its files mean. `cargo test --test scenarios [part of a name]`; `STORIES="truncates types_times"` before it: only these.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a panic is how a test fails")]
 
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use support::{Daemon, File, Log, PATIENCE, World, eventually};
+use support::{Daemon, Db, File, Log, PATIENCE, Side, World, eventually};
 
 /// When the changes happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +29,13 @@ enum When {
 struct Story {
     /// Runs only there: `local`, `kafka`, `stream`, `copy`, or two of them such as `local/stream`.
     only: Vec<String>,
+    /// The oldest majors that it runs on.
+    source_from: u32,
+    target_from: u32,
     /// Tables of the source that halt, each with a part of the reason.
     halts: BTreeMap<String, String>,
+    /// Codes of the findings by which `check` refuses it; the story ends there.
+    refuses: Vec<String>,
     /// What the daemon may warn of.
     warns: Vec<String>,
     /// Lines for the connector's sections.
@@ -44,7 +49,9 @@ impl Story {
     fn runs(&self, log: Log, when: When) -> bool {
         let (log, when) =
             (if log == Log::Local { "local" } else { "kafka" }, if when == When::Stream { "stream" } else { "copy" });
-        self.only.is_empty() || self.only.iter().any(|only| only.split('/').all(|part| part == log || part == when))
+        let new_enough = Side::Source.major() >= self.source_from && Side::Target.major() >= self.target_from;
+        new_enough
+            && (self.only.is_empty() || self.only.iter().any(|only| only.split('/').all(|part| part == log || part == when)))
     }
 }
 
@@ -53,6 +60,13 @@ fn main() {
     let mut folders: Vec<PathBuf> =
         fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
     folders.sort();
+    let chosen = std::env::var("STORIES").unwrap_or_default();
+    for story in chosen.split_whitespace() {
+        assert!(root().join(story).is_dir(), "there is no story `{story}`");
+    }
+    if !chosen.trim().is_empty() {
+        folders.retain(|folder| chosen.split_whitespace().any(|story| folder.ends_with(story)));
+    }
     let mut trials = Vec::new();
     for folder in folders {
         let story: Story = toml::from_str(&read(&folder, "story.toml").unwrap_or_default())
@@ -100,14 +114,10 @@ async fn play(name: &str, folder: &Path, story: &Story, log: Log, when: When) {
         Log::Local => World::new(&short).await,
         Log::Kafka => World::kafka(&short).await,
     };
-    for sql in paragraphs(folder, "schema.sql") {
-        w.both(&sql).await;
-    }
-    for sql in paragraphs(folder, "source.sql") {
-        w.source.batch(&sql).await;
-    }
-    for sql in paragraphs(folder, "target.sql") {
-        w.target.batch(&sql).await;
+    for (file, database) in
+        [("schema.sql", &w.source), ("schema.sql", &w.target), ("source.sql", &w.source), ("target.sql", &w.target)]
+    {
+        run(folder, file, database).await;
     }
     let tables = read(folder, "tables.toml").unwrap_or_else(|| "[[table]]\nsource = 'public.*'\n".to_owned());
     let add = |file: &mut File| {
@@ -115,29 +125,55 @@ async fn play(name: &str, folder: &Path, story: &Story, log: Log, when: When) {
         (file.top, file.source, file.target, file.log) = (given.0.clone(), given.1.clone(), given.2.clone(), given.3.clone());
     };
     w.connector_with(add, &tables);
+    if !story.refuses.is_empty() {
+        let found = w.cli("check", &["--json"]).await.assert_code(1).json();
+        let is_told = |code: &String| {
+            let mut findings = found["findings"].as_array().into_iter().flatten();
+            findings.any(|finding| finding["code"] == **code && finding["level"] == "error")
+        };
+        let untold: Vec<&String> = story.refuses.iter().filter(|code| !is_told(code)).collect();
+        assert!(untold.is_empty(), "`check` does not say {untold:?}: {found:#}");
+        return;
+    }
     story.warns.iter().for_each(|text| w.expect_log(text));
     if !story.halts.is_empty() {
         w.expect_log("halted");
     }
-    let changes = paragraphs(folder, "changes.sql");
-    let daemon = if when == When::Stream {
-        let daemon = Daemon::run(&w);
-        eventually("everything follows", PATIENCE, async || {
-            let status = w.status().await;
-            let tables = status["tables"].as_array().unwrap();
-            !tables.is_empty() && tables.iter().all(|table| table["state"] == "follow")
+    let following = if when == When::Stream { Some(follow(&w).await) } else { None };
+    run(folder, "changes.sql", &w.source).await;
+    let daemon = following.unwrap_or_else(|| Daemon::run(&w));
+    if !story.halts.is_empty() {
+        halted(&w, story).await;
+        let source = run(folder, "cure.source.sql", &w.source).await;
+        let target = run(folder, "cure.target.sql", &w.target).await;
+        if !source && !target {
+            return;
+        }
+        daemon.hup();
+        eventually("nothing is halted", PATIENCE, async || {
+            w.status().await["tables"].as_array().unwrap().iter().all(|table| table["state"] != "halted")
         })
         .await;
-        for sql in changes {
-            w.source.batch(&sql).await;
-        }
-        daemon
-    } else {
-        for sql in changes {
-            w.source.batch(&sql).await;
-        }
-        Daemon::run(&w)
-    };
+    }
+    w.settle().await;
+    let open = "select count(*) from tablelift.after_load where done_at is null";
+    eventually("what follows a load is done", PATIENCE, async || w.target.text(open).await == "0").await;
+    compare(&w, folder).await;
+}
+
+/// Starts the daemon, and waits until it has copied what was there.
+async fn follow(w: &World) -> Daemon {
+    let daemon = Daemon::run(w);
+    eventually("everything follows", PATIENCE, async || {
+        let status = w.status().await;
+        let tables = status["tables"].as_array().unwrap();
+        !tables.is_empty() && tables.iter().all(|table| table["state"] == "follow")
+    })
+    .await;
+    daemon
+}
+
+async fn halted(w: &World, story: &Story) {
     for (source, because) in &story.halts {
         eventually(&format!("`{source}` halts: {because}"), PATIENCE, async || {
             let status = w.status().await;
@@ -149,25 +185,15 @@ async fn play(name: &str, folder: &Path, story: &Story, log: Log, when: When) {
         })
         .await;
     }
-    let cure = (paragraphs(folder, "cure.source.sql"), paragraphs(folder, "cure.target.sql"));
-    if !story.halts.is_empty() && cure.0.is_empty() && cure.1.is_empty() {
-        return;
+}
+
+/// Sends a file's paragraphs. Gives whether there were any.
+async fn run(folder: &Path, file: &str, database: &Db) -> bool {
+    let paragraphs = paragraphs(folder, file);
+    for sql in &paragraphs {
+        database.batch(sql).await;
     }
-    for sql in &cure.0 {
-        w.source.batch(sql).await;
-    }
-    for sql in &cure.1 {
-        w.target.batch(sql).await;
-    }
-    if !story.halts.is_empty() {
-        daemon.hup();
-        eventually("nothing is halted", PATIENCE, async || {
-            w.status().await["tables"].as_array().unwrap().iter().all(|table| table["state"] != "halted")
-        })
-        .await;
-    }
-    w.settle().await;
-    compare(&w, folder).await;
+    !paragraphs.is_empty()
 }
 
 /// By the story's queries, or all tables that both sides have.

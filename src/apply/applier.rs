@@ -79,7 +79,7 @@ impl Applier {
         if items.is_empty() {
             return Ok(());
         }
-        let Some(sets) = self.reduced(items) else {
+        let Some(sets) = self.reduced(items).filter(|_| !self.in_order()) else {
             return self.one_by_one(session, items, applied).await;
         };
         session.ahead("SAVEPOINT tablelift_sets");
@@ -108,6 +108,11 @@ impl Applier {
         applied.halts.extend(done.halts);
         applied.rereads.extend(done.rereads);
         Ok(())
+    }
+
+    /// Rows of the target go, or change, by its own actions: they do what they did in the source only if each change meets what it met there.
+    fn in_order(&self) -> bool {
+        self.triggers_fire && self.plans.iter().any(|plan| plan.cascades)
     }
 
     /// Deleting a row and writing it again is invisible to others, unless the target's own actions fire or a base is needed.

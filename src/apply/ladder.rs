@@ -39,11 +39,12 @@ pub(super) async fn one_by_one(
     (shared, evicts): (bool, bool),
 ) -> Result<Applied, ApplyError> {
     let Applied { mut halts, mut rereads } = Applied::default();
+    let fires = !evicts;
     let mut at = 0;
     while at < items.len() {
         let end = (at + RUN).min(items.len());
         session.frame("SAVEPOINT tablelift_run").await?;
-        let done = run(session, plans, &items[at..end], (&halts, &rereads)).await?;
+        let done = run(session, plans, &items[at..end], (&halts, &rereads), fires).await?;
         let Some((nth, halt)) = done.failed else {
             session.frame("RELEASE SAVEPOINT tablelift_run").await?;
             rereads.extend(done.rereads);
@@ -52,7 +53,7 @@ pub(super) async fn one_by_one(
         };
         session.frame("ROLLBACK TO SAVEPOINT tablelift_run").await?;
         let before = if broken!(LadderNoReplay) { &[] } else { &items[at..at + nth] };
-        let again = run(session, plans, before, (&halts, &rereads)).await?;
+        let again = run(session, plans, before, (&halts, &rereads), fires).await?;
         if again.failed.is_some() {
             return Err(ApplyError::Moved);
         }
@@ -69,7 +70,7 @@ pub(super) async fn one_by_one(
                 let refused = Some(halt.because);
                 rereads.extend(keys.into_iter().map(|key| Reread { plan: item.plan, key, refused: refused.clone() }));
             }
-            None => halts.push(halt),
+            None => halts.push(blamed(session, item, plans, (halt, done.about_a_value)).await?),
         }
         at += nth + 1;
     }
@@ -80,6 +81,8 @@ pub(super) async fn one_by_one(
 struct Run {
     /// The number of the change that was refused, and the halt that follows.
     failed: Option<(usize, Halt)>,
+    /// It may be an expression that the target does not evaluate.
+    about_a_value: bool,
     rereads: Vec<Reread>,
 }
 
@@ -89,6 +92,7 @@ async fn run(
     plans: &[TablePlan],
     items: &[&Item],
     (halts, rereads): (&[Halt], &[Reread]),
+    fires: bool,
 ) -> Result<Run, TargetError> {
     let mut run = Run::default();
     for (nth, item) in items.iter().enumerate() {
@@ -102,20 +106,49 @@ async fn run(
             Ok(_) if plan.kind == Kind::InsertOnly && matches!(item.change.op, Op::Update | Op::Delete) => {
                 Halt::not_only_inserted(item.plan, position)
             }
-            Ok(binding) => match one(session, item, plan, (binding, &[rereads, &run.rereads])).await {
+            Ok(binding) => match one(session, item, plan, (binding, &[rereads, &run.rereads]), fires).await {
                 Ok(_) if broken!(MissIgnored) => continue,
                 Ok(missing) => {
                     run.rereads.extend(missing.into_iter().map(|key| Reread { plan: item.plan, key, refused: None }));
                     continue;
                 }
                 Err(error) if error.fate() == Fate::Retry => return Err(error),
-                Err(error) => Halt::refused(item.plan, plan, position, &error),
+                Err(error) => {
+                    run.about_a_value = error.is_about_a_value();
+                    Halt::refused(item.plan, plan, position, &error)
+                }
             },
         };
         run.failed = Some((nth, halt));
         return Ok(run);
     }
     Ok(run)
+}
+
+/// Says which column it is about, where that can be told.
+async fn blamed(
+    session: &mut Session,
+    item: &Item,
+    plans: &[TablePlan],
+    (mut halt, about_a_value): (Halt, bool),
+) -> Result<Halt, TargetError> {
+    let plan = &plans[item.plan];
+    let (Ok(binding), Some(row), true) = (&item.binding, &item.change.after, about_a_value) else { return Ok(halt) };
+    let gone = missing(plan, binding, row);
+    for output in plan.blamable(&gone) {
+        session.frame("SAVEPOINT tablelift_probe").await?;
+        let done = Sender { session, number: item.plan, plan, binding }.part(&Statement::Probe(output), row).await;
+        session.frame("ROLLBACK TO SAVEPOINT tablelift_probe").await?;
+        match done {
+            Ok(_) => {}
+            Err(error) if error.fate() == Fate::Retry => return Err(error),
+            Err(_) => {
+                halt.because += &plan.blamed(output);
+                break;
+            }
+        }
+    }
+    Ok(halt)
 }
 
 /// Two rows that are read again may stand in each other's way with what they were. One that was refused makes room until it comes again.
@@ -125,13 +158,15 @@ async fn evict(session: &mut Session, plan: &TablePlan, item: &Item) -> Result<(
     Ok(())
 }
 
-/// Gives the key of what is to be read again instead.
+/// Gives the key of what is to be read again instead. `fires`: the target's own actions do.
 async fn one(
     session: &mut Session,
     item: &Item,
     plan: &TablePlan,
     (binding, rereads): (&Binding, &[&[Reread]]),
+    fires: bool,
 ) -> Result<Option<SourceKey>, TargetError> {
+    let fires = fires && plan.filter.is_none();
     let (old, new) = (item.change.before.row(), item.change.after.as_ref());
     let base = || TargetError::MissingBase { table: plan.target.clone() };
     let mut send = Sender { session, number: item.plan, plan, binding };
@@ -148,6 +183,10 @@ async fn one(
             let new = new.ok_or_else(base)?;
             let gone = missing(plan, binding, new);
             match old.filter(|old| same_key(plan, binding, old, new) == Some(false)) {
+                Some(old) if gone.is_empty() && fires => match send.relocate(Statement::Rekey(gone), old, new).await? {
+                    Some(_) => send.whole(&Statement::Upsert, new).await,
+                    None => Ok(None),
+                },
                 Some(old) if gone.is_empty() => {
                     send.part(&Statement::Delete, old).await?;
                     send.whole(&Statement::Upsert, new).await
@@ -157,7 +196,8 @@ async fn one(
                     send.part(&Statement::Delete, old).await?;
                     send.key(new)
                 }
-                Some(old) => send.relocate(gone, old, new).await,
+                Some(old) if fires => send.relocate(Statement::Rekey(gone), old, new).await,
+                Some(old) => send.relocate(Statement::Move(gone), old, new).await,
                 None if gone.is_empty() => send.whole(&Statement::Upsert, new).await,
                 None if item.base == Base::Doubtful || plan.sql(&Statement::Update(gone.clone())).is_err() => send.key(new),
                 None => send.part(&Statement::Update(gone), new).await,
@@ -210,8 +250,7 @@ impl Sender<'_> {
         Ok(self.session.run(self.number, self.plan, statement, &rows).await?.pop())
     }
 
-    async fn relocate(&mut self, gone: Partial, old: &Row, new: &Row) -> Result<Option<SourceKey>, TargetError> {
-        let statement = Statement::Move(gone);
+    async fn relocate(&mut self, statement: Statement, old: &Row, new: &Row) -> Result<Option<SourceKey>, TargetError> {
         let carried = self.plan.carried(&statement);
         let (mut before, mut after): (Vec<Cell<'_>>, Vec<Cell<'_>>) = (Vec::new(), Vec::new());
         self.binding.cells(old, &mut before);

@@ -1,9 +1,9 @@
 //! What source tables have beside the shapes of their columns: defaults, collations, indexes, constraints. As SQL that names
 //! everything with its schema, and so can be used on another server.
 
-use super::{CatalogError, split};
+use super::{CatalogError, WHOLE_NAMES, split};
 use crate::change::TableName;
-use crate::ddl::{Constraint, ForeignKey, Given, GivenColumn, Index, Part};
+use crate::ddl::{Constraint, ForeignKey, Generated, Given, GivenColumn, Identity, Index, Part};
 use std::collections::BTreeMap;
 use tokio_postgres::{GenericClient, Row};
 
@@ -12,8 +12,7 @@ use tokio_postgres::{GenericClient, Row};
 /// # Errors
 /// A query failed.
 pub async fn given(client: &impl GenericClient, names: &[TableName]) -> Result<BTreeMap<TableName, Given>, CatalogError> {
-    // under this path the server writes every name with its schema, but for what is built in
-    client.batch_execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog").await?;
+    client.batch_execute(WHOLE_NAMES).await?;
     let found = read(client, names).await;
     client.batch_execute("COMMIT").await?;
     found
@@ -67,9 +66,31 @@ const COLUMNS: &str = "
                          WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid = 'pg_class'::regclass),
            CASE WHEN l.oid <> t.typcollation
                 THEN CASE WHEN ln.nspname = 'pg_catalog' THEN '' ELSE quote_ident(ln.nspname) || '.' END || quote_ident(l.collname)
-           END
+           END,
+           nullif(a.attidentity::text, ''), concat_ws(' ',
+             CASE WHEN s.seqincrement <> 1 THEN 'INCREMENT BY ' || s.seqincrement END,
+             CASE WHEN s.seqstart <> 1 THEN 'START WITH ' || s.seqstart END,
+             CASE WHEN s.seqmin <> 1 THEN 'MINVALUE ' || s.seqmin END,
+             CASE WHEN s.seqmax <> CASE a.atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647
+                                                   ELSE 9223372036854775807 END THEN 'MAXVALUE ' || s.seqmax END,
+             CASE WHEN s.seqcache <> 1 THEN 'CACHE ' || s.seqcache END,
+             CASE WHEN s.seqcycle THEN 'CYCLE' END),
+           CASE WHEN a.attgenerated <> ''
+                THEN format('GENERATED ALWAYS AS (%s) %s', pg_get_expr(d.adbin, d.adrelid),
+                            CASE a.attgenerated WHEN 'v' THEN 'VIRTUAL' ELSE 'STORED' END) END,
+           array(SELECT u.attname::text FROM pg_attribute u
+                  WHERE u.attrelid = a.attrelid AND u.attnum > 0 AND a.attgenerated <> '' AND u.attnum <> a.attnum
+                    AND u.attnum IN (
+                         SELECT p.refobjsubid FROM pg_depend p
+                          WHERE p.refclassid = 'pg_class'::regclass AND p.refobjid = a.attrelid
+                            AND (p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+                                 OR p.classid = 'pg_class'::regclass AND p.objid = a.attrelid AND p.objsubid = a.attnum))
+                  ORDER BY u.attnum)
       FROM pg_attribute a
       JOIN pg_type t ON t.oid = a.atttypid
+      LEFT JOIN pg_depend sd ON sd.refclassid = 'pg_class'::regclass AND sd.refobjid = a.attrelid AND sd.refobjsubid = a.attnum
+                            AND sd.classid = 'pg_class'::regclass AND sd.deptype = 'i' AND a.attidentity <> ''
+      LEFT JOIN pg_sequence s ON s.seqrelid = sd.objid
       LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
       LEFT JOIN pg_collation l ON l.oid = a.attcollation
       LEFT JOIN pg_namespace ln ON ln.oid = l.collnamespace
@@ -77,7 +98,16 @@ const COLUMNS: &str = "
      ORDER BY a.attrelid, a.attnum";
 
 fn column(row: &Row) -> Result<GivenColumn, tokio_postgres::Error> {
-    Ok(GivenColumn { default: row.try_get(1)?, drawn: row.try_get(2)?, collation: row.try_get(3)? })
+    let identity: Option<&str> = row.try_get(4)?;
+    let options: String = row.try_get(5)?;
+    let (clause, uses): (Option<String>, Vec<String>) = (row.try_get(6)?, row.try_get(7)?);
+    Ok(GivenColumn {
+        default: row.try_get(1)?,
+        drawn: row.try_get(2)?,
+        collation: row.try_get(3)?,
+        identity: identity.map(|kind| Identity { always: kind == "a", options }),
+        generated: clause.map(|clause| Generated { clause, uses }),
+    })
 }
 
 /// The definition begins with names that are the target's business; how it begins is known, and so cut off.

@@ -1,8 +1,8 @@
-//! What a target has to make a table on: schemas, names that are taken, types, collations, and whether it takes a default.
+//! What a target has to make a table on: schemas, names that are taken, collations, and whether it takes a default or generates a column.
 
 use super::{CatalogError, Scratch, split};
 use crate::change::TableName;
-use crate::ddl::{Given, GivenType, Ground};
+use crate::ddl::{Given, Ground};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::GenericClient;
 
@@ -21,7 +21,7 @@ pub async fn taken_names(
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<_, Vec<String>>(1)?.into_iter().collect()))).collect()
 }
 
-/// What the target has against the defaults and collations of a source table. `scratch` has the table's columns.
+/// What the target has against the defaults, collations and generated columns of a source table. `scratch` has the table's columns.
 ///
 /// # Errors
 /// We could not ask.
@@ -39,24 +39,13 @@ pub async fn ground(scratch: &Scratch<'_>, given: &Given) -> Result<Ground, Cata
                 ground.no_collations.push((at, collation.clone()));
             }
         }
-    }
-    Ok(ground)
-}
-
-/// Those among the types that the target does not have, each with whether its schema is there.
-///
-/// # Errors
-/// The query failed.
-pub async fn missing_types(client: &impl GenericClient, types: &[GivenType]) -> Result<Vec<(GivenType, bool)>, CatalogError> {
-    let mut missing = Vec::new();
-    for one in types {
-        let sql = "SELECT to_regtype($1) IS NULL, to_regnamespace($2) IS NOT NULL";
-        let row = client.query_one(sql, &[&one.name, &one.schema]).await?;
-        if row.try_get(0)? {
-            missing.push((one.clone(), row.try_get(1)?));
+        if let Some(generated) = &column.generated
+            && let Err(refused) = scratch.generates(at, &generated.clause).await?
+        {
+            ground.not_generated.push((at, refused.to_string()));
         }
     }
-    Ok(missing)
+    Ok(ground)
 }
 
 /// An index of a table that is there, beside its key.

@@ -28,10 +28,10 @@ pub use blocker::{Blocker, Holder, blockers};
 pub use error::{CatalogError, SqlError};
 pub use estimate::row_estimates;
 pub use given::given;
-pub use ground::{Standing, ground, missing_types, standing_indexes, taken_names};
+pub use ground::{Standing, ground, standing_indexes, taken_names};
 pub use inheritance::heirs;
 pub use inventory::{Inventory, Sequence, inventory};
-pub use kind_of_type::given_types;
+pub use kind_of_type::{TypeGround, given_types, given_types_in, type_grounds};
 pub use lock::{LockHolder, backend_pid, lock_holders};
 pub use partition::{Leaf, leaves, parts, roots};
 pub use relation::{LeftOut, Relation, relations};
@@ -50,9 +50,18 @@ fn type_name(t: &str, modifier: &str) -> String {
         "(SELECT CASE WHEN e.typnamespace <> 'pg_catalog'::regnamespace AND pg_type_is_visible(e.oid)
                       THEN e.typnamespace::regnamespace::text || '.' ELSE '' END || format_type({t}.oid, {modifier})
             FROM pg_type e
-           WHERE e.oid = CASE WHEN {t}.typelem <> 0 AND {t}.typcategory = 'A' THEN {t}.typelem ELSE {t}.oid END)"
+           WHERE e.oid = CASE WHEN {array} THEN {t}.typelem ELSE {t}.oid END)",
+        array = is_array(t)
     )
 }
+
+/// SQL: whether the type `t` is an array. Up to 13 a domain over arrays has their `typelem` too.
+fn is_array(t: &str) -> String {
+    format!("({t}.typelem <> 0 AND {t}.typcategory = 'A' AND {t}.typtype = 'b')")
+}
+
+/// Under this path the server writes every name with its schema, but for what is built in.
+const WHOLE_NAMES: &str = "BEGIN READ ONLY; SET LOCAL search_path = pg_catalog";
 
 /// SQL: the key columns of the index `i` (an alias of `pg_index`) in its order, expressions and INCLUDE columns left out.
 fn index_columns(i: &str) -> String {

@@ -164,12 +164,27 @@ impl<'a> Scratch<'a> {
         Ok(Ok(ExpressionFacts { type_oid: row.try_get(0)?, type_name: row.try_get(1)?, uses }))
     }
 
+    /// Whether a column of input `at`'s type can be generated from the others by `clause`.
+    ///
+    /// # Errors
+    /// We could not ask.
+    pub(super) async fn generates(&self, at: usize, clause: &str) -> Result<Result<(), SqlError>, CatalogError> {
+        let Some(declared) = self.declared.get(at) else { return Ok(Ok(())) };
+        // no column of a user's has such a name
+        let sql = format!("ALTER TABLE pg_temp.tablelift_src ADD COLUMN \"tablelift:generated\" {} {clause}", declared.type_name);
+        self.transaction.batch_execute(OPEN).await?;
+        let done = self.transaction.execute_typed(&sql, &[]).await;
+        self.transaction.batch_execute(UNDO).await?;
+        verdict(done, "", &sql)
+    }
+
     /// Whether column `column` of `target` can be given `expression`.
     ///
     /// # Errors
     /// We could not ask.
     pub async fn takes(&self, target: &TableName, column: &str, expression: &str) -> Result<Result<(), SqlError>, CatalogError> {
-        let before = format!("INSERT INTO {} ({}) SELECT (\n", quote::table(target), quote::ident(column));
+        let before =
+            format!("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT (\n", quote::table(target), quote::ident(column));
         self.parses(&before, expression, &format!("\n) {FROM}")).await
     }
 

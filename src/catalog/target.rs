@@ -39,6 +39,9 @@ pub async fn target_shapes(
             shape.foreign_keys_out.push(row.try_get(2)?);
         }
         let declared: bool = row.try_get(4)?;
+        if let Some(shape) = shapes.get_mut(&row.try_get(1)?).filter(|_| row.get(5)) {
+            shape.cascades.push(row.try_get(3)?);
+        }
         if let Some(shape) = shapes.get_mut(&row.try_get(1)?).filter(|_| declared) {
             shape.foreign_keys_in.push(row.try_get(3)?);
         }
@@ -55,7 +58,8 @@ const TABLES: &str = "
 /// A foreign key of a partitioned table is inherited by each partition (`conparentid`): only the one that was declared counts as
 /// one that refers to us.
 const FOREIGN_KEYS: &str = "
-    SELECT k.conrelid, k.confrelid, k.conname::text, format('%s.%s.%s', n.nspname, c.relname, k.conname), k.conparentid = 0
+    SELECT k.conrelid, k.confrelid, k.conname::text, format('%s.%s.%s', n.nspname, c.relname, k.conname), k.conparentid = 0,
+           k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd')
       FROM pg_constraint k
       JOIN pg_class c ON c.oid = k.conrelid
       JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -71,6 +75,7 @@ fn shape(row: &Row) -> Result<TargetShape, tokio_postgres::Error> {
         uniques: Vec::new(),
         foreign_keys_out: Vec::new(),
         foreign_keys_in: Vec::new(),
+        cascades: Vec::new(),
     })
 }
 

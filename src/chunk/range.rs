@@ -62,10 +62,7 @@ pub fn plan(parts: &[Part]) -> Vec<Range> {
 /// alike: TOAST is read with the rows that it belongs to. A file without ranges came later, and is not read.
 pub fn bytes_read(parts: &[Part], ranges: &[(Range, bool)]) -> u64 {
     let of_part = |part: &Part| {
-        let mine = ranges.iter().filter(|(range, _)| {
-            let Range::Blocks { relation, .. } = range;
-            *relation == part.relation
-        });
+        let mine = ranges.iter().filter(|(range, _)| range.relation() == part.relation);
         let (mut known, mut left) = (false, 0);
         for (range, done) in mine {
             known = true;
@@ -80,6 +77,12 @@ pub fn bytes_read(parts: &[Part], ranges: &[(Range, bool)]) -> u64 {
 }
 
 impl Range {
+    /// The `pg_class.oid` whose file it is a part of.
+    pub fn relation(&self) -> u32 {
+        let Range::Blocks { relation, .. } = self;
+        *relation
+    }
+
     /// The next chunk of so many units: where it ends, given how many blocks the file has now. The chunk that reaches the end is the last.
     pub fn chunk(&self, units: u32, blocks: u32) -> Chunk {
         let Range::Blocks { next, end, .. } = self;

@@ -16,6 +16,7 @@ mod check;
 mod copy;
 mod drop;
 mod fit;
+mod init;
 mod log;
 mod output;
 mod plan;
@@ -116,6 +117,8 @@ struct File {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a commented connector file for what there is; change nothing
+    Init(init::Options),
     /// Find everything that stands in the way, with its remedy; change nothing
     Check(check::Options),
     /// Show what `prepare` and `run` will do
@@ -141,8 +144,10 @@ enum Command {
 }
 
 impl Command {
-    fn file(&self) -> &File {
-        match self {
+    /// `None`: it is what the command writes.
+    fn file(&self) -> Option<&File> {
+        Some(match self {
+            Command::Init(_) => return None,
             Command::Check(options) => &options.file,
             Command::Plan(options) => &options.file,
             Command::Prepare(options) => &options.file,
@@ -154,7 +159,7 @@ impl Command {
             Command::Resync(options) => &options.file,
             Command::Copy(options) => &options.file,
             Command::Drop(options) => &options.file,
-        }
+        })
     }
 }
 
@@ -176,7 +181,7 @@ pub fn main() -> ExitCode {
     log::start(cli.global.quiet, cli.global.verbose, color);
     let output = Output::new(cli.global.json, color);
     let progress = if cli.global.quiet { Progress::Quiet } else { Progress::Shown };
-    let connector = match Connector::load(&command.file().config) {
+    let connector = match command.file().map(|file| Connector::load(&file.config)).transpose() {
         Ok(connector) => connector,
         Err(mistakes) => {
             output.complain(&mistakes.to_string());
@@ -199,8 +204,13 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-async fn dispatch(command: Command, connector: Connector, output: &Output, progress: Progress) -> anyhow::Result<Exit> {
+async fn dispatch(command: Command, connector: Option<Connector>, output: &Output, progress: Progress) -> anyhow::Result<Exit> {
+    let Some(connector) = connector else {
+        let Command::Init(options) = command else { return Ok(Exit::Wrong) };
+        return Box::pin(init::run(&options, output)).await;
+    };
     match command {
+        Command::Init(_) => Ok(Exit::Wrong),
         Command::Check(_) => Box::pin(check::run(&connector, output)).await,
         Command::Plan(_) => Box::pin(plan::run(&connector, output)).await,
         Command::Prepare(_) => Box::pin(prepare::run(connector, output)).await,

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at the target.
 const POLL: Duration = Duration::from_millis(20);
+/// The same, where partitions of the source came or went and the daemon has not seen it yet.
+const AGAIN: Duration = Duration::from_millis(500);
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -42,12 +44,16 @@ pub(super) async fn run(connector: &Connector, options: &Options, output: &Outpu
             Err(error) if error.fate() == Fate::Retry => session = None,
             Err(error) => anyhow::bail!("{}", pipeline::chain(&error)),
         }
+        let mut held = last.as_ref().is_some_and(|held| held.holds(wanted));
+        if held && !pipeline::partitions_are_known(connector).await.unwrap_or(options.lsn != Place::Current) {
+            held = false;
+            tokio::time::sleep(AGAIN).await;
+        }
         let halted: Vec<String> = last
             .iter()
             .flat_map(Held::halted)
             .map(|(table, why)| format!("table `{table}` is halted: {}\n  hint: {}", why.because, why.hint))
             .collect();
-        let held = last.as_ref().is_some_and(|held| held.holds(wanted));
         let late = Instant::now() > until;
         if !held && halted.is_empty() && !late {
             tokio::time::sleep(POLL).await;

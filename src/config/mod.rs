@@ -1,4 +1,4 @@
-//! Text to checked values. The only room that reads files or the environment.
+//! Text to checked values, and (`draft`) values to a first text. The only room that reads files or the environment.
 //!
 //! Promises: every mistake of a file at once, each with line and column and what was meant; secrets never in a message.
 //! Will not: connect to anything. Whether a table exists is for `preflight`.
@@ -13,9 +13,12 @@
 
 mod connector;
 mod copy;
+mod draft;
 mod file;
+mod given_url;
 mod libpq;
 mod mistake;
+mod named;
 mod names;
 mod nearest;
 mod pattern;
@@ -25,7 +28,10 @@ mod tables;
 
 pub use connector::{Connector, Create, Kafka, LogKind, SourceConfig, TargetConfig, Triggers};
 pub use copy::CopyConfig;
+pub use draft::{Draft, DraftEntry, DraftPattern, DraftTable, Reason, Refusal};
+pub use given_url::GivenUrl;
 pub use mistake::{ConfigErrors, Mistake, Place};
+pub use named::{Named, written, written_part};
 pub use names::{Glob, table_name};
 pub use pattern::Pattern;
 pub use substitute::Environment;

@@ -26,6 +26,11 @@ impl Glob {
         }
     }
 
+    /// This name.
+    pub(super) fn of(name: &str) -> Self {
+        Self(vec![Piece::Text(name.to_owned())])
+    }
+
     /// Nothing but `*`.
     pub fn is_any(&self) -> bool {
         self.0 == [Piece::Any]

@@ -1,7 +1,7 @@
 //! One table to be made, whole: its columns, its key, what follows its load, and what does not come along.
 
 use super::column::{Column, columns};
-use super::{Given, Kind, Step, constraint, index, name};
+use super::{Given, GivenType, Kind, Step, constraint, index, name};
 use crate::change::TableName;
 use crate::finding::Finding;
 use crate::mapping::{Facts, Ignore, Rule, SourceShape, source_key};
@@ -17,6 +17,16 @@ pub struct Ground {
     pub no_defaults: Vec<(usize, String)>,
     /// Source columns whose collation it lacks, each with its name.
     pub no_collations: Vec<(usize, String)>,
+    /// Generated source columns that it will not generate, each with the reason.
+    pub not_generated: Vec<(usize, String)>,
+}
+
+/// A type that the target lacks, and a column of the table needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypeToMake {
+    pub given: GivenType,
+    /// Its schema is to be made first.
+    pub schema: bool,
 }
 
 /// When a table that is made gets its key.
@@ -36,6 +46,8 @@ pub struct Design {
     pub target: TableName,
     /// To be made first.
     pub schema: bool,
+    /// Types to be made before it, what they are made of first.
+    pub types: Vec<TypeToMake>,
     pub columns: Vec<Column>,
     pub key: Option<Step>,
     pub key_time: KeyTime,
@@ -48,10 +60,29 @@ pub struct Design {
 }
 
 impl Design {
-    /// CREATE SCHEMA, where it is missing, and CREATE TABLE.
+    /// CREATE SCHEMA and CREATE TYPE, where they are missing, and CREATE TABLE.
     pub fn create(&self) -> Vec<String> {
-        let schema = self.schema.then(|| format!("CREATE SCHEMA IF NOT EXISTS {}", quote::ident(&self.target.schema)));
-        schema.into_iter().chain([self.table()]).collect()
+        let types = self.types.iter().filter_map(|one| one.given.sql());
+        self.schemas().into_iter().chain(types).chain([self.table()]).collect()
+    }
+
+    /// CREATE SCHEMA for each that is missing.
+    pub fn schemas(&self) -> Vec<String> {
+        let of_types = self.types.iter().filter(|one| one.schema).map(|one| one.given.schema.clone());
+        let own = self.schema.then(|| quote::ident(&self.target.schema));
+        let mut found: Vec<String> = Vec::new();
+        for name in of_types.chain(own) {
+            // a type's schema comes from the catalog, quoted only where it must be
+            if !found.iter().any(|other| other.trim_matches('"') == name.trim_matches('"')) {
+                found.push(name);
+            }
+        }
+        found.iter().map(|name| format!("CREATE SCHEMA IF NOT EXISTS {name}")).collect()
+    }
+
+    /// The types that the columns have, arrays too; of one that is text for lack of its type, that type.
+    pub fn type_names(&self) -> Vec<&str> {
+        self.columns.iter().map(|column| column.lacks.as_deref().unwrap_or(&column.type_name)).collect()
     }
 
     /// What is made with the table.
@@ -64,7 +95,8 @@ impl Design {
         self.key.iter().filter(|_| self.key_time == KeyTime::AfterLoad).chain(&self.after_load)
     }
 
-    fn table(&self) -> String {
+    /// CREATE TABLE.
+    pub fn table(&self) -> String {
         let last = self.columns.len().saturating_sub(1);
         let mut lines = String::new();
         for (at, column) in self.columns.iter().enumerate() {
@@ -108,6 +140,7 @@ pub fn design(
         source: rule.source.clone(),
         target: rule.target.clone(),
         schema: !ground.schema_there,
+        types: Vec::new(),
         key: key_step(&rule.target, source, given, &columns, &key, taken),
         key_time: KeyTime::AtOnce,
         columns,
@@ -163,10 +196,12 @@ fn notes(design: &Design, source: &SourceShape, given: &Given, ground: &Ground) 
         notes.push(Finding::note("table.target_unpartitioned", &subject, what).hint(hint));
     }
     let made = |at: usize| design.columns.iter().find(move |column| column.from == Some(at));
-    let drawn: Vec<&Column> = (0..source.columns.len())
+    let of = |column: &Column| column.from.and_then(|at| given.columns.get(at));
+    let (identities, drawn): (Vec<&Column>, Vec<&Column>) = (0..source.columns.len())
         .filter(|&at| given.columns.get(at).is_some_and(|column| column.drawn))
         .filter_map(made)
-        .collect();
+        .partition(|column| column.generated.is_some());
+    notes.extend(identity(design, &identities, |column| of(column)?.identity.as_ref().map(|identity| identity.always)));
     notes.extend(sequences(design, &drawn));
     for (at, why) in &ground.no_defaults {
         if let Some(column) = made(*at).filter(|column| column.lacks.is_none()) {
@@ -186,7 +221,10 @@ fn notes(design: &Design, source: &SourceShape, given: &Given, ground: &Ground) 
     }
     for column in source.columns.iter().filter(|column| !design.columns.iter().any(|made| made.name == column.name)) {
         if let Some(expression) = &column.generated {
-            let what = format!("`{}` is generated on the source, and not made", column.name);
+            let refused = ground.not_generated.iter().find(|(at, _)| source.columns[*at].name == column.name);
+            let why = refused.map_or("", |(_, why)| why.as_str());
+            let why = if why.is_empty() { String::new() } else { format!(", for the target refuses it: {why}") };
+            let what = format!("`{}` is generated on the source, and not made{why}", column.name);
             let line = format!("[table.columns]\n{:?} = {expression:?}", column.name);
             notes.push(Finding::note("table.target_ungenerated", &subject, what).config(line));
         }
@@ -211,6 +249,35 @@ fn used_up(design: &Design, rule: &Rule, source: &SourceShape, facts: &Facts) ->
     let lines: Vec<String> = names.iter().map(|name| format!("{name:?} = {:?}", quote::ident(name))).collect();
     let lines = format!("# where it is to be there too\n[table.columns]\n{}", lines.join("\n"));
     Some(Finding::note("table.target_used_up", design.target.to_string(), what).config(lines))
+}
+
+/// Identity columns: `always` says of which kind they are on the source.
+fn identity(design: &Design, made: &[&Column], always: impl Fn(&Column) -> Option<bool>) -> Option<Finding> {
+    if made.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = made.iter().map(|column| format!("`{}`", column.name)).collect();
+    let looser: Vec<&&Column> = made
+        .iter()
+        .filter(|column| always(column) == Some(true) && !column.generated.iter().any(|sql| sql.contains("ALWAYS")))
+        .collect();
+    let mut what = format!("the sequence that comes with {} there stays at its start, for only we write to it", names.join(", "));
+    if !looser.is_empty() {
+        what.push_str("; ALWAYS is BY DEFAULT there, for our updates set what is no part of the key");
+    }
+    let finding = Finding::note("table.target_identity", design.target.to_string(), what);
+    let table = quote::table(&design.target);
+    let again = looser
+        .iter()
+        .map(|column| format!("ALTER TABLE {table} ALTER COLUMN {} SET GENERATED ALWAYS;", quote::ident(&column.name)));
+    let again: Vec<String> = again.collect();
+    Some(match again.as_slice() {
+        [] => finding.hint("run the `setval` that `tablelift plan` prints when the target takes over the writing"),
+        sql => finding.sql(format!(
+            "-- when the target takes over the writing, with the `setval` that `tablelift plan` prints:\n{}",
+            sql.join("\n")
+        )),
+    })
 }
 
 /// Columns that draw from a sequence on the source.

@@ -22,6 +22,26 @@ pub struct GivenColumn {
     pub drawn: bool,
     /// Where it is not its type's own.
     pub collation: Option<String>,
+    pub identity: Option<Identity>,
+    pub generated: Option<Generated>,
+}
+
+/// What an identity column is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Else BY DEFAULT.
+    pub always: bool,
+    /// Of its sequence, where they are not PostgreSQL's own: `INCREMENT BY 10 START WITH 7`.
+    pub options: String,
+}
+
+/// What a generated column is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Generated {
+    /// `GENERATED ALWAYS AS (...) STORED`.
+    pub clause: String,
+    /// Every column that it reads.
+    pub uses: Vec<String>,
 }
 
 /// An index.

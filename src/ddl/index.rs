@@ -1,6 +1,8 @@
 //! Secondary indexes, and the UNIQUE constraints that stand on them: the source's own text, with the names of the target.
 
 use super::{Design, Index, Kind, Step, left_out, name};
+use crate::change::TableName;
+use crate::finding::Finding;
 use crate::pg::quote;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +11,7 @@ pub(super) fn add(design: &mut Design, index: &Index, key: &[String], taken: &mu
     let stands_for_key =
         (index.primary || index.identity) && index.unique && index.key_columns().eq(key.iter().map(String::as_str));
     if stands_for_key && design.key.is_some() {
+        design.left_out.extend(overlaps(&design.target, index));
         return;
     }
     let body = match body(index, &design.plain) {
@@ -30,6 +33,14 @@ pub(super) fn add(design: &mut Design, index: &Index, key: &[String], taken: &mu
         let sql = format!("ALTER TABLE {target} ADD CONSTRAINT {name_sql} UNIQUE USING INDEX {name_sql}{rest}");
         design.after_load.push(Step::new(Kind::Unique, &name, sql));
     }
+}
+
+/// WITHOUT OVERLAPS, from 18 on: our key tells rows apart by equality, which holds for them too.
+fn overlaps(target: &TableName, index: &Index) -> Option<Finding> {
+    let range = index.key_columns().last().filter(|_| index.body.as_ref().is_some_and(|body| body.starts_with("gist ")))?;
+    let what = format!("the key lets no `{range}` overlap on the source, and is made as an ordinary one");
+    let hint = "where you want it there too, add an exclusion constraint (EXCLUDE USING gist) once the table is copied";
+    Some(Finding::note("table.target_overlaps", target.to_string(), what).hint(hint))
 }
 
 /// What stands behind USING, with the target's column names; or why there can be no such index.

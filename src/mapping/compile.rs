@@ -51,6 +51,7 @@ pub fn compile(rule: &Rule, source: &SourceShape, target: &TargetShape, facts: &
         secondary_uniques: target.uniques.iter().any(|unique| unique.exclusion || !is_key(&unique.columns)),
         known_columns: source.columns.iter().map(|column| column.name.clone()).collect(),
         fingerprint: fingerprint(rule),
+        cascades: !target.cascades.is_empty(),
         key_text: worst,
         rule: rule.clone(),
         inputs,

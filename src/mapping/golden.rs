@@ -15,6 +15,7 @@ fn source(columns: &[(&str, &str)], key: &[&str]) -> SourceShape {
         not_null: at == 0,
         generated: None,
         collation_deterministic: true,
+        has_default: false,
     };
     let key: Vec<String> = key.iter().map(|&name| name.to_owned()).collect();
     SourceShape {
@@ -61,6 +62,7 @@ fn target(columns: &[(&str, &str)], key: &[&str]) -> TargetShape {
         uniques: if key.is_empty() { Vec::new() } else { vec![primary] },
         foreign_keys_out: Vec::new(),
         foreign_keys_in: Vec::new(),
+        cascades: Vec::new(),
     }
 }
 
@@ -139,6 +141,31 @@ fn a_plain_keyed_table() {
           moved AS (INSERT INTO "shop"."orders" ("id", "note", "tags") OVERRIDING SYSTEM VALUE SELECT ("id"), ("note"),
           ("tags") FROM rows AS src WHERE "tablelift:found")
           SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM rows AS src WHERE NOT "tablelift:found" AND true"#,
+    );
+    says(
+        &plan,
+        &Statement::Rekey(vec![2]),
+        r#"
+          WITH gone AS (SELECT ("id")::bigint AS "tablelift:k0"
+          FROM (SELECT u.c0 AS "id" FROM ROWS FROM (pg_catalog.unnest($3::bigint[])) AS u(c0)) AS src),
+          base AS (SELECT t.*, gone.*, true AS "tablelift:found" FROM "shop"."orders" AS t JOIN gone ON t."id" =
+          gone."tablelift:k0"),
+          rows AS MATERIALIZED (SELECT new.*, t."tags" AS "tags", t."tablelift:k0", t."tablelift:found" IS NOT NULL AS
+          "tablelift:found"
+          FROM (SELECT u.c0 AS "id", u.c1 AS "note" FROM ROWS FROM (pg_catalog.unnest($1::bigint[]),
+          pg_catalog.unnest($2::character varying[])) AS u(c0, c1)) AS new LEFT JOIN base AS t ON true),
+          moved AS (UPDATE "shop"."orders" AS t SET "id" = new."tablelift:v0", "note" = new."tablelift:v1", "tags" =
+          new."tablelift:v2" FROM (SELECT "tablelift:k0", ("id") AS "tablelift:v0", ("note") AS "tablelift:v1", ("tags") AS
+          "tablelift:v2" FROM rows AS src WHERE "tablelift:found") AS new WHERE t."id" = new."tablelift:k0")
+          SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM rows AS src WHERE NOT "tablelift:found""#,
+    );
+    says(
+        &plan,
+        &Statement::Probe(1),
+        r#"
+          SELECT pg_catalog.count(1 / CASE WHEN pg_catalog.rtrim(("note")::pg_catalog.text) IS DISTINCT FROM
+          pg_catalog.rtrim((("note")::character varying(9))::pg_catalog.text) THEN 0 ELSE 1 END)
+          FROM (SELECT u.c0 AS "note" FROM ROWS FROM (pg_catalog.unnest($1::character varying[])) AS u(c0)) AS src"#,
     );
     says(
         &plan,

@@ -5,6 +5,7 @@
 //! type it is, PostgreSQL itself is asked by whoever compiles (`Facts`).
 
 mod bind;
+mod blame;
 mod compile;
 mod copy_sql;
 mod expression;

@@ -97,6 +97,8 @@ pub struct TablePlan {
     pub known_columns: Vec<String>,
     /// What the rule says of which rows and values arrive, as JSON; recorded at the first start and compared at each later one.
     pub fingerprint: String,
+    /// Foreign keys of the target act on other rows when one of its rows is deleted, or gets another key.
+    pub cascades: bool,
 }
 
 impl TablePlan {

@@ -21,6 +21,9 @@ pub struct SourceColumn {
     pub generated: Option<String>,
     /// `false` for a text column under a nondeterministic collation.
     pub collation_deterministic: bool,
+    /// Rows that were there when it was added may have something else in it than NULL.
+    #[serde(default)]
+    pub has_default: bool,
 }
 
 /// A source table.
@@ -81,4 +84,6 @@ pub struct TargetShape {
     /// Foreign keys of this table, and of others that refer to it.
     pub foreign_keys_out: Vec<String>,
     pub foreign_keys_in: Vec<String>,
+    /// Those of them by whose action rows go, or change, when one of ours is deleted or gets another key.
+    pub cascades: Vec<String>,
 }

@@ -24,6 +24,11 @@ pub enum Statement {
     /// One row that gets another key. Parameters: inputs but the listed ones, then the old key. Gives the new key if the base
     /// is missing.
     Move(Partial),
+    /// The same as one UPDATE, where the target's own actions fire: they must not see a row go that only moves.
+    Rekey(Partial),
+    /// Evaluates one output's expression, to learn whether it is the one that the target refuses. Parameters: the inputs that it uses, for
+    /// others may be what cannot be read.
+    Probe(usize),
     /// Parameters: the key's inputs.
     Delete,
     /// One of equal rows of a keyless table. Parameters: all inputs. Gives 1 if there was none.
@@ -50,6 +55,8 @@ impl TablePlan {
             Statement::Upsert => self.upsert(&self.rows(&every, 1)),
             Statement::Update(missing) => self.update(missing)?,
             Statement::Move(missing) => self.relocate(missing)?,
+            Statement::Rekey(missing) => self.rekey(missing)?,
+            Statement::Probe(output) => self.probe(*output, &self.rows(&self.outputs[*output].uses, 1)),
             Statement::Delete => format!(
                 "DELETE FROM {} AS t USING (SELECT {} FROM {} AS src) AS gone WHERE {}",
                 self.into(),
@@ -64,7 +71,8 @@ impl TablePlan {
     /// Inputs that a statement's parameters carry, in their order; a `Move`'s old key comes behind them.
     pub fn carried(&self, statement: &Statement) -> Vec<usize> {
         match statement {
-            Statement::Update(missing) | Statement::Move(missing) => self.present(missing),
+            Statement::Update(missing) | Statement::Move(missing) | Statement::Rekey(missing) => self.present(missing),
+            Statement::Probe(output) => self.outputs[*output].uses.clone(),
             Statement::Delete => self.key.clone(),
             _ => (0..self.inputs.len()).collect(),
         }
@@ -103,6 +111,11 @@ impl TablePlan {
             names.push(format!("c{at}"));
         }
         format!("(SELECT {} FROM ROWS FROM ({}) AS u({}))", columns.join(", "), arrays.join(", "), names.join(", "))
+    }
+
+    /// The old key of a row that gets another, whose parameters stand behind those of the inputs.
+    fn old_rows(&self, present: &[usize]) -> String {
+        self.rows(&self.key, present.len().max(1) + 1)
     }
 
     fn where_clause(&self) -> String {
@@ -238,7 +251,6 @@ impl TablePlan {
     fn relocate(&self, missing: &Partial) -> Result<String, NotSupplied> {
         let present = self.present(missing);
         let supplied: Vec<String> = self.supplied(missing, |_| true)?;
-        let behind = if present.is_empty() { 2 } else { present.len() + 1 };
         let expressions: Vec<String> = self.outputs.iter().map(|output| format!("({})", output.expression)).collect();
         Ok(format!(
             "WITH gone AS (SELECT {key} FROM {old_rows} AS src), \
@@ -248,7 +260,7 @@ impl TablePlan {
              SELECT {missing_key} FROM rows AS src WHERE NOT {found} AND {loss}",
             missing_key = self.source_key(),
             key = self.key_select(),
-            old_rows = self.rows(&self.key, behind),
+            old_rows = self.old_rows(&present),
             into = self.into(),
             matches = self.key_match("gone"),
             found = FOUND,
@@ -258,6 +270,37 @@ impl TablePlan {
             expressions = expressions.join(", "),
             filter = self.filter.as_ref().map_or_else(String::new, |filter| format!(" AND ({})", filter.sql)),
             loss = self.loss(missing),
+        ))
+    }
+
+    /// Only of a plan without a filter.
+    fn rekey(&self, missing: &Partial) -> Result<String, NotSupplied> {
+        let present = self.present(missing);
+        let values = self.outputs.iter().enumerate();
+        let values: Vec<String> = values.map(|(at, output)| format!("({}) AS {}", output.expression, value_name(at))).collect();
+        let sets = self.outputs.iter().enumerate();
+        let sets: Vec<String> =
+            sets.map(|(at, output)| format!("{} = new.{}", quote::ident(&output.column), value_name(at))).collect();
+        let keys: Vec<String> = (0..self.key_outputs().count()).map(key_name).collect();
+        let of_old: Vec<String> = keys.iter().map(|key| format!("t.{key}")).collect();
+        Ok(format!(
+            "WITH gone AS (SELECT {key} FROM {old_rows} AS src), \
+             base AS (SELECT t.*, gone.*, true AS {FOUND} FROM {into} AS t JOIN gone ON {matches}), \
+             rows AS MATERIALIZED (SELECT new.*{supplied}, {of_old}, t.{FOUND} IS NOT NULL AS {FOUND} FROM {new_rows} AS new LEFT JOIN base AS t ON true), \
+             moved AS (UPDATE {into} AS t SET {sets} FROM (SELECT {keys}, {values} FROM rows AS src WHERE {FOUND}) AS new WHERE {old}) \
+             SELECT {missing_key} FROM rows AS src WHERE NOT {FOUND}",
+            missing_key = self.source_key(),
+            key = self.key_select(),
+            old_rows = self.old_rows(&present),
+            into = self.into(),
+            matches = self.key_match("gone"),
+            old = self.key_match("new"),
+            supplied = self.supplied(missing, |_| true)?.concat(),
+            of_old = of_old.join(", "),
+            new_rows = self.rows(&present, 1),
+            sets = sets.join(", "),
+            keys = keys.join(", "),
+            values = values.join(", "),
         ))
     }
 

@@ -34,7 +34,7 @@ impl Held {
             && self.end.is_some_and(|end| end >= wanted)
             && self.tables.iter().all(|table| {
                 let one_moment = table.window.is_none_or(|window| self.end.is_some_and(|end| end >= window));
-                table.copied && one_moment && table.lacks_from.is_none() && table.halted.is_none()
+                table.copied && one_moment && !table.moved && table.lacks_from.is_none() && table.halted.is_none()
             })
     }
 
@@ -52,6 +52,9 @@ impl Held {
                 (false, _, _) => lacks.push(format!("`{}` is being copied", table.target)),
                 (true, Some(window), _) => lacks.push(format!("`{}` is of one moment from {window} on", table.target)),
                 (true, None, Some(from)) => lacks.push(format!("`{}` lacks what comes from {from} on", table.target)),
+                (true, None, None) if table.moved => {
+                    lacks.push(format!("partitions of `{}` became others, and its rows are to be compared", table.source));
+                }
                 (true, None, None) => {}
             }
         }

@@ -13,6 +13,7 @@ mod headway;
 mod held;
 mod holdup;
 pub mod kafka;
+mod leaves;
 mod left_to_build;
 mod live;
 mod lives;
@@ -43,6 +44,7 @@ pub use held::{Held, held, same_source};
 pub use holdup::Watch;
 #[cfg(test)]
 pub(crate) use holdup::{Busy, Side};
+pub use leaves::partitions_are_known;
 pub use live::Live;
 pub use lives::{Course, End, run, stopped};
 pub use observe::{Answer, Observer};

@@ -121,7 +121,7 @@ pub async fn prepare(
     let publications = publish::ensure(connector, source, &compiled, &mut record).await?;
     store::connector::write(target, &record).await?;
     leave(target, connector, &compiled).await?;
-    take_on(target, source, connector, &compiled, copy).await?;
+    take_on(target, source, &mut record, &compiled, copy).await?;
     structure::hold(source, target, connector, &mut compiled).await?;
     let mut prepared = Prepared { record, first, facts, slot, publications, compiled, findings };
     if connector.kafka().is_none() {

@@ -70,6 +70,9 @@ pub async fn plan(connector: &Connector, source: &Client, target: &Client, topic
     for state in table_state::read(target, &record.name).await? {
         removal.leaves.push(format!("table `{}` in the target, with its rows", state.target));
     }
+    removal
+        .leaves
+        .extend(record.made.types.iter().map(|name| format!("type {name} in the target, which was made for its tables")));
     for open in after_load::open(target, &record.name).await? {
         removal.leaves.push(format!("the {} of `{}`, which is not made yet: {};", open.step, open.table, open.step.sql));
     }

@@ -7,7 +7,8 @@ use crate::config::Connector;
 use crate::mapping::{Kind, Rule, TablePlan};
 use crate::pg::quote;
 use crate::preflight;
-use crate::store::{self, copy_range, reread, table_state};
+use crate::store::copy_range::{self, Scope};
+use crate::store::{self, reread, table_state};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
@@ -105,7 +106,9 @@ async fn whole(source: &Client, target: &Client, connector: &Connector, plan: &T
     match states.iter().find(|state| state.target == plan.target) {
         Some(state)
             if state.copied
-                && copy_range::resync(target, &connector.name, &plan.target, &ranges).await.map_err(PipelineError::from)? =>
+                && copy_range::resync(target, &connector.name, &plan.target, &ranges, Scope::Whole)
+                    .await
+                    .map_err(PipelineError::from)? =>
         {
             Ok(())
         }

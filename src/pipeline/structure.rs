@@ -1,6 +1,7 @@
 //! Whether both tables are still those that were copied. A type change, a column dropped and added again or a table made anew changes
 //! rows, and the stream says nothing of that; once the mapping fits again, only this tells.
 
+use super::leaves::{self, Stand};
 use super::{PipelineError, Tasks, session};
 use crate::change::TableName;
 use crate::config::Connector;
@@ -15,6 +16,8 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 const EVERY: Duration = Duration::from_secs(10);
+/// While the stream is on its way to where something is to be done.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What a table's rows hang on, as it was when the table was taken on.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +47,7 @@ struct Column {
 struct Found {
     oid: u32,
     files: i64,
-    /// Our publication carries it, with all that is to be carried of it.
+    /// Our publication carries it, with all that is to be carried of it: every operation, row and column.
     published: bool,
     columns: BTreeMap<String, Column>,
     /// Columns without a default: NULL in the rows that were there when they were added.
@@ -64,7 +67,7 @@ pub async fn hold(
     let states = table_state::read(target, &connector.name).await?;
     let at_source = look(source, "source", connector, states.iter().map(|state| &state.source)).await?;
     let at_target = look(target, "target", connector, states.iter().map(|state| &state.target)).await?;
-    for one in compiled {
+    for one in &mut *compiled {
         let Ok(plan) = &one.plan else { continue };
         let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
         let (Some(from), Some(into)) = (at_source.get(&plan.source), at_target.get(&plan.target)) else { continue };
@@ -85,7 +88,7 @@ pub async fn hold(
             table_state::set_structure(target, &connector.name, &plan.target, &text).await?;
         }
     }
-    Ok(())
+    leaves::hold(source, target, connector, compiled).await
 }
 
 /// Notes which tables the publication does not carry, before it is made to carry them again: that must not be forgotten by it.
@@ -191,29 +194,35 @@ pub async fn changed(
     Ok(changed)
 }
 
-/// Ends when a table's structure changes, but for those that are `known` not to fit, by the name of either side.
+/// Ends when a table's structure changes, or its partitions, but for those that are `known` not to fit, by the name of either side.
 pub async fn until_one_changes(connector: &Connector, with_source: bool, known: &BTreeSet<TableName>) {
+    let mut pause = EVERY;
     loop {
-        tokio::time::sleep(EVERY).await;
-        match look_again(connector, with_source).await {
-            Ok(changed) if changed.iter().any(|(table, (source, _))| !known.contains(table) && !known.contains(source)) => return,
-            Ok(_) => {}
+        tokio::time::sleep(std::mem::replace(&mut pause, EVERY)).await;
+        match look_again(connector, with_source, known).await {
+            Ok(Stand::Due) => return,
+            Ok(Stand::Waits) => pause = SOON,
+            Ok(Stand::AsKnown) => {}
             Err(error) => tracing::debug!(error = %super::chain(&error), "the tables' structure could not be looked at"),
         }
     }
 }
 
-async fn look_again(
-    connector: &Connector,
-    with_source: bool,
-) -> Result<BTreeMap<TableName, (TableName, Finding)>, PipelineError> {
+async fn look_again(connector: &Connector, with_source: bool, known: &BTreeSet<TableName>) -> Result<Stand, PipelineError> {
     let (tasks, name) = (Tasks::default(), connector.object_name());
     let target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
     let source = match with_source {
         true => Some(session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?),
         false => None,
     };
-    changed(source.as_ref(), &target, connector).await
+    let changed = changed(source.as_ref(), &target, connector).await?;
+    if changed.iter().any(|(table, (source, _))| !known.contains(table) && !known.contains(source)) {
+        return Ok(Stand::Due);
+    }
+    match &source {
+        Some(source) => leaves::stand(source, &target, connector, known).await,
+        None => Ok(Stand::AsKnown),
+    }
 }
 
 fn parse(text: &str) -> Option<Structure> {
@@ -311,7 +320,12 @@ async fn look<'a>(
                published AS MATERIALIZED (
                  SELECT DISTINCT t.schemaname, t.tablename
                  FROM pg_catalog.pg_publication_tables t JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname
-                 WHERE p.pubinsert AND p.pubtruncate AND (p.pubname = $4::text OR p.pubname = $3::text AND p.pubupdate AND p.pubdelete))
+                 JOIN found f ON f.nspname = t.schemaname AND f.relname = t.tablename
+                 WHERE p.pubinsert AND p.pubtruncate AND (p.pubname = $4::text OR p.pubname = $3::text AND p.pubupdate AND p.pubdelete)
+                   AND pg_catalog.to_jsonb(t) ->> 'rowfilter' IS NULL
+                   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                     WHERE a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+                       AND NOT nullif(pg_catalog.to_jsonb(t) -> 'attnames', 'null') @> pg_catalog.to_jsonb(a.attname)))
                SELECT f.nspname::text, f.relname::text, f.oid, a.attname::text, a.attnum::integer, a.atttypid, a.atttypmod, f.files,
                  NOT (a.atthasdef OR a.atthasmissing OR a.attidentity <> ''), p.tablename IS NOT NULL
                FROM found f

@@ -6,6 +6,7 @@ use super::prepare::{FirstCopy, writes};
 use crate::config::Connector;
 use crate::preflight::Compiled;
 use crate::store::after_load;
+use crate::store::connector::ConnectorRecord;
 use crate::store::table_state::{self, TableState};
 use tokio_postgres::Client;
 
@@ -33,11 +34,11 @@ pub(super) async fn leave(target: &Client, connector: &Connector, compiled: &[Co
 pub(super) async fn take_on(
     target: &Client,
     source: &Client,
-    connector: &Connector,
+    record: &mut ConnectorRecord,
     compiled: &[Compiled],
     copy: FirstCopy,
 ) -> Result<(), PipelineError> {
-    let states = table_state::read(target, &connector.name).await?;
+    let states = table_state::read(target, &record.name).await?;
     for one in compiled {
         let known = states.iter().any(|state| state.target == one.rule.target);
         let Ok(plan) = &one.plan else { continue };
@@ -57,12 +58,15 @@ pub(super) async fn take_on(
             copying: false,
             loading: false,
             repeats: false,
+            partial: false,
+            sweeps: true,
+            moved: false,
             window: None,
             structure: None,
         };
         match &one.design {
-            Some(design) => create(target, &connector.name, design, &state).await?,
-            None => table_state::insert(target, &connector.name, &state).await?,
+            Some(design) => create(target, record, design, &state).await?,
+            None => table_state::insert(target, &record.name, &state).await?,
         }
     }
     Ok(())

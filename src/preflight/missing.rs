@@ -1,13 +1,14 @@
-//! Target tables that are missing: designed, and tried in a transaction that is rolled back, with the rule's statements on them. With
+//! Target tables that are missing: designed, and tried in a transaction that is rolled back, with the types that they need and the
+//! rule's statements on them. With
 //! `create = "missing"` the rest of the checks then see them as if they were there; else their DDL is the cure of the finding that they
 //! are not.
 
 mod ground;
 mod key_time;
 mod rehearsal;
+mod type_making;
 
 use super::rules::{Compiled, refusal};
-use super::target_types;
 use crate::catalog::{self, CatalogError};
 use crate::change::TableName;
 use crate::config::{Connector, Create, Triggers};
@@ -16,6 +17,7 @@ use crate::finding::{Finding, Remedy};
 use crate::mapping::{Facts, Output, Rule};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
+use type_making::TypeMaking;
 
 /// So many tables are tried in one transaction: each holds some locks.
 const TOGETHER: usize = 200;
@@ -51,11 +53,17 @@ pub async fn design_missing(
     let mut drafts = Vec::new();
     let names: Vec<TableName> = wanted.iter().map(|&at| compiled[at].rule.source.clone()).collect();
     let given = catalog::given(source, &names).await?;
-    let mut ground = ground::Grounds::look(&*target, wanted.iter().map(|&at| &compiled[at].rule.target)).await?;
+    let mut transaction = target.transaction().await?;
+    transaction.batch_execute("SET LOCAL lock_timeout = '60s'").await?;
+    transaction.batch_execute(ddl::ALONE).await?;
+    transaction.batch_execute("SET LOCAL lock_timeout = '5s'").await?;
+    let mut ground = ground::Grounds::look(&transaction, wanted.iter().map(|&at| &compiled[at].rule.target)).await?;
+    let mut types = TypeMaking::look(source, &mut transaction, wanted.iter().map(|&at| &compiled[at])).await?;
+    types.rehearse(&transaction).await?;
     for at in wanted {
         let one = &mut compiled[at];
         let Some(shape) = one.source.clone() else { continue };
-        let (facts, refused) = catalog::rule_facts(target, &one.rule, &shape).await?;
+        let (facts, refused) = catalog::rule_facts(&mut transaction, &one.rule, &shape).await?;
         if !refused.is_empty() {
             if let Err(findings) = &mut one.plan {
                 findings.retain(|finding| !makes || finding.code != "table.target_missing");
@@ -64,8 +72,9 @@ pub async fn design_missing(
             continue;
         }
         let given = given.get(&one.rule.source).cloned().unwrap_or_default();
-        let (under, taken) = ground.under(target, &one.rule.target, &shape, &given).await?;
-        let design = ddl::design(&one.rule, &shape, &facts, &given, &under, taken);
+        let (under, taken) = ground.under(&mut transaction, &one.rule.target, &shape, &given).await?;
+        let mut design = ddl::design(&one.rule, &shape, &facts, &given, &under, taken);
+        design.types = types.of(&design);
         drafts.push(Draft { at, facts, given, design });
     }
     if makes {
@@ -74,9 +83,8 @@ pub async fn design_missing(
             let filter = compiled[draft.at].rule.filter.as_deref();
             ddl::foreign_keys(&mut draft.design, &draft.given, filter, &lifted, pace(connector));
         }
-        findings.extend(
-            target_types::missing(source, &*target, compiled, &drafts.iter().map(|d| &d.design).collect::<Vec<_>>()).await?,
-        );
+        let role: String = transaction.query_one("SELECT current_user::text", &[]).await?.try_get(0)?;
+        findings.extend(types.findings(drafts.iter().map(|draft| &draft.design), &role));
     } else {
         for draft in &mut drafts {
             draft.design.after_load.clear();
@@ -86,11 +94,12 @@ pub async fn design_missing(
     let mut drafts = drafts.into_iter().peekable();
     while drafts.peek().is_some() {
         let together: Vec<Draft> = drafts.by_ref().take(TOGETHER).collect();
-        for tried in rehearsal::rehearse(target, compiled, together).await? {
+        for tried in rehearsal::rehearse(&mut transaction, compiled, together).await? {
             let one = &mut compiled[tried.draft.at];
             if makes { take_over(one, tried, &mut moment, &mut findings) } else { propose(one, tried) }
         }
     }
+    transaction.rollback().await?;
     Ok(findings)
 }
 

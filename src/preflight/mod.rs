@@ -6,7 +6,7 @@
 //! Promises: a finding has a stable code, and a remedy that can be run or written as it stands. What must be tried (a statement, a
 //! table to be made, a setting) is tried in a transaction that is rolled back; the right to replicate by opening a replication
 //! connection. `source.*` and `publication.*` are cured on the source, `target.*` and `table.target_*` on the target.
-//! Will not: make anything, nor decide whether to go on.
+//! Will not: make anything, nor decide whether to go on. (`propose` drafts a connector file that these checks let through, for `init`.)
 //!
 //! To add a check: a function `fn(&Survey) -> Vec<Finding>` in its theme's file, a line in `CHECKS`; if it needs a fact that is
 //! not there, a field in `survey` and its query in `catalog`; a test that breaks it in `tests/it/preflight.rs`.
@@ -18,6 +18,7 @@ mod log;
 mod missing;
 mod plan;
 mod pooler;
+mod propose;
 mod publication;
 mod room;
 mod rules;
@@ -27,20 +28,21 @@ mod statement;
 mod survey;
 mod table;
 mod target;
-mod target_types;
 mod transaction;
 
 pub use broker::{Broker, partitions};
 pub use missing::design_missing;
 pub use plan::{Object, Plan, PlannedStatement, PlannedTable, plan};
+pub use propose::{NoProposal, Proposal, propose};
 pub use rules::{Compiled, OVERLAP, compile, expand, overlaps};
 pub use survey::{Survey, survey};
+pub use table::unfit_leaves;
 
 use crate::config::Connector;
 use crate::finding::Finding;
 
 /// Every check, in the order of reading: a later one often follows from an earlier one.
-const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 33] = [
+const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 34] = [
     source::version,
     source::standby,
     source::identity,
@@ -58,6 +60,7 @@ const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 33] = [
     target::temporary,
     target::triggers,
     target::origin,
+    target::cascading,
     target::unchecked,
     target::encoding,
     target::made,

@@ -14,6 +14,7 @@ use crate::pg::quote;
 use crate::source::Published;
 use crate::source::publication::{add_sql, create_sql};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The whole of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -166,7 +167,13 @@ fn tables(survey: &Survey<'_>) -> Vec<PlannedTable> {
         rebuild: rebuild(survey, one).filter(|rebuild| !rebuild.before.is_empty()),
         statements: one.plan.as_ref().map_or_else(|_| Vec::new(), sql),
     };
-    survey.compiled.iter().map(one).collect()
+    let mut tables: Vec<PlannedTable> = survey.compiled.iter().map(one).collect();
+    // the first table that needs a type has it made
+    let mut types = BTreeSet::new();
+    for table in &mut tables {
+        table.create.retain(|statement| statement.name != "type" || types.insert(statement.sql.clone()));
+    }
+    tables
 }
 
 fn kind(plan: &TablePlan) -> &'static str {
@@ -179,7 +186,8 @@ fn kind(plan: &TablePlan) -> &'static str {
 
 fn create(design: &Design) -> Vec<PlannedStatement> {
     let made = design.create().into_iter().map(|sql| {
-        let name = if sql.starts_with("CREATE SCHEMA") { "schema" } else { "table" };
+        let kinds = [("CREATE SCHEMA", "schema"), ("CREATE TYPE", "type"), ("CREATE DOMAIN", "type")];
+        let name = kinds.iter().find(|(begins, _)| sql.starts_with(begins)).map_or("table", |(_, name)| name);
         PlannedStatement { name, sql }
     });
     made.chain(design.at_once().map(step)).collect()

@@ -6,7 +6,7 @@ use super::survey::Source;
 use crate::change::TableName;
 use crate::finding::Finding;
 use crate::pg::quote;
-use crate::source::publication::{add_sql, create_sql};
+use crate::source::publication::{add_sql, create_sql, remove_sql};
 use crate::source::{Publication, Published};
 use std::collections::BTreeSet;
 
@@ -136,7 +136,7 @@ fn published_updates(source: &Source, tables: &[TableName]) -> Vec<Finding> {
     vec![if main.all_tables {
         finding.hint("a publication FOR ALL TABLES leaves none out: name the tables instead")
     } else {
-        finding.sql(format!("{};", crate::source::publication::remove_sql(&main.name, &carried)))
+        finding.sql(format!("{};", remove_sql(&main.name, &carried)))
     }]
 }
 
@@ -158,10 +158,9 @@ fn shortcomings(source: &Source, wanted: &Wanted, found: &Publication) -> Vec<Fi
     }
     for table in found.tables.iter().filter(|table| wanted.tables.contains(&table.name)) {
         let subject = table.name.to_string();
-        let sql = format!(
-            "ALTER PUBLICATION {name} SET TABLE ...; -- every table of it, {} without a filter or list",
-            quote::table(&table.name)
-        );
+        // in one transaction, for between two the table's changes would not be published
+        let whole = [table.name.clone()];
+        let sql = format!("BEGIN;\n{};\n{};\nCOMMIT;", remove_sql(&found.name, &whole), add_sql(&found.name, &whole));
         if table.row_filter.is_some() {
             let what = format!("the publication `{}` has a row filter for it: rows that fail it are never seen", found.name);
             findings.push(Finding::error("publication.row_filter", subject.clone(), what).sql(sql.clone()));

@@ -1,6 +1,7 @@
 //! Room for our sessions on both servers.
 
 use super::Survey;
+use super::survey::Source;
 use crate::catalog::{Limit, Server};
 use crate::finding::Finding;
 use crate::pg::quote;
@@ -10,7 +11,7 @@ const OURS: i64 = 8;
 
 /// A daemon that runs has its sessions, and they are counted.
 pub(super) fn sessions(survey: &Survey<'_>) -> Vec<Finding> {
-    if survey.source.as_ref().and_then(|source| source.slot.as_ref()).is_some_and(|slot| slot.active_pid.is_some()) {
+    if survey.source.as_ref().is_some_and(Source::is_read) {
         return Vec::new();
     }
     let wanted = OURS + i64::try_from(survey.connector.copy.workers).unwrap_or(OURS);
@@ -19,27 +20,30 @@ pub(super) fn sessions(survey: &Survey<'_>) -> Vec<Finding> {
     source.into_iter().chain(target).flatten().collect()
 }
 
+/// What is there now may go, and ours wait for it: no more than a warning.
 fn short(side: &'static str, server: &Server, wanted: i64) -> Vec<Finding> {
-    let sessions = &server.sessions;
+    let (sessions, role, database) = (server.sessions, &server.role, &server.database);
     let code = if side == "source" { "source.no_free_connection" } else { "target.no_free_connection" };
-    let finding = |limit: &Limit, of: String, sql: &dyn Fn(i64) -> String| {
-        // what is there now may go, and ours wait for it: no more than a warning, unless not even one is left
-        let what = format!("{} of {} sessions {of} are taken; we open up to {wanted}", limit.used, limit.most);
-        (limit.most - limit.used < wanted).then(|| Finding::warning(code, side, what).sql(sql(limit.used + wanted + 10)))
-    };
-    let (role, database) = (&server.role, &server.database);
-    let server = finding(&sessions.server, "that the server has for our role".to_owned(), &|most| {
-        format!("ALTER SYSTEM SET max_connections = {};\n-- then restart the server", most + 10)
+    let enough = |limit: Limit| limit.used + wanted + 10;
+    let of_server = (
+        sessions.server,
+        "that the server has for our role".to_owned(),
+        format!("ALTER SYSTEM SET max_connections = {};\n-- then restart the server", enough(sessions.server) + 10),
+    );
+    let of_database = sessions.database.map(|limit| {
+        let sql = format!("ALTER DATABASE {} CONNECTION LIMIT {};", quote::ident(database), enough(limit));
+        (limit, format!("of the database `{database}`"), sql)
     });
-    let database = sessions.database.as_ref().and_then(|limit| {
-        finding(limit, format!("of the database `{database}`"), &|most| {
-            format!("ALTER DATABASE {} CONNECTION LIMIT {most};", quote::ident(database))
+    let of_role = sessions.role.map(|limit| {
+        let sql = format!("ALTER ROLE {} CONNECTION LIMIT {};", quote::ident(role), enough(limit));
+        (limit, format!("of the role `{role}`"), sql)
+    });
+    let limits = [Some(of_server), of_database, of_role].into_iter().flatten();
+    let short = limits.filter(|(limit, _, _)| limit.most - limit.used < wanted);
+    short
+        .map(|(limit, of, sql)| {
+            let what = format!("{} of {} sessions {of} are taken; we open up to {wanted}", limit.used, limit.most);
+            Finding::warning(code, side, what).sql(sql)
         })
-    });
-    let role = sessions.role.as_ref().and_then(|limit| {
-        finding(limit, format!("of the role `{role}`"), &|most| {
-            format!("ALTER ROLE {} CONNECTION LIMIT {most};", quote::ident(role))
-        })
-    });
-    [server, database, role].into_iter().flatten().collect()
+        .collect()
 }

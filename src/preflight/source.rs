@@ -148,7 +148,9 @@ pub(super) fn slot(survey: &Survey<'_>) -> Vec<Finding> {
         return error("source.slot_two_phase", what).into_iter().map(|finding| finding.sql(remove.clone())).collect();
     }
     if slot.wal_status == WalStatus::Lost {
-        let what = format!("the slot `{name}` is lost: the server has removed WAL that it needed (`max_slot_wal_keep_size`)");
+        let what = format!(
+            "the slot `{name}` is lost: the server has removed WAL that it needed (`max_slot_wal_keep_size`, `idle_replication_slot_timeout`)"
+        );
         return error("source.slot_lost", what).into_iter().map(|finding| finding.hint(START_ANEW)).collect();
     }
     match slot.active_pid {
@@ -191,9 +193,10 @@ pub(super) fn room(survey: &Survey<'_>) -> Vec<Finding> {
         findings.push(finding.sql(more_slots(source)));
     }
     let senders = wal.max_wal_senders.saturating_sub(wal.wal_senders_used);
-    let running = source.slot.as_ref().is_some_and(|slot| slot.active_pid.is_some());
     // The probe's own is gone again, or not yet counted.
-    if senders < if running { 1 } else { 2 } && !matches!(&source.replication, Err(error) if error.sqlstate() == Some("53300")) {
+    if senders < if source.is_read() { 1 } else { 2 }
+        && !matches!(&source.replication, Err(error) if error.sqlstate() == Some("53300"))
+    {
         findings.push(no_sender(source));
     }
     findings

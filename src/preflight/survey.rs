@@ -57,6 +57,13 @@ pub struct Source {
     pub inventory: Inventory,
 }
 
+impl Source {
+    /// A daemon reads from our slot.
+    pub(super) fn is_read(&self) -> bool {
+        self.slot.as_ref().is_some_and(|slot| slot.active_pid.is_some())
+    }
+}
+
 /// The target.
 pub struct Target {
     pub server: Server,

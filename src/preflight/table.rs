@@ -4,6 +4,7 @@ use super::survey::Source;
 use super::{Survey, listed};
 use crate::catalog::{Leaf, LeftOut, Relation};
 use crate::change::{ReplicaIdentity, TableName};
+use crate::config::written;
 use crate::finding::Finding;
 use crate::mapping::{Kind, SourceShape};
 use crate::pg::quote;
@@ -66,7 +67,7 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
     for one in &survey.compiled {
         let Some(shape) = &one.source else { continue };
         let leaves = source.leaves.get(&shape.name).map(Vec::as_slice).unwrap_or_default();
-        findings.extend(leaves.iter().filter_map(|leaf| unfit_leaf(shape, leaf, one.rule.insert_only)));
+        findings.extend(unfit_leaves(shape, leaves, one.rule.insert_only));
         findings.extend(unreadable(shape, leaves, &source.server.role));
         findings.extend(stale_index(shape));
         findings.extend(traceless(shape, leaves));
@@ -117,15 +118,9 @@ fn missing(relations: &[Relation], name: &TableName) -> Finding {
             && (found.schema.to_lowercase() == name.schema.to_lowercase() || found.name == name.name)
     };
     match relations.iter().find(alike) {
-        Some(found) => finding.config(format!("source = '{}.{}'", as_written(&found.name.schema), as_written(&found.name.name))),
+        Some(found) => finding.config(format!("source = '{}'", written(&found.name))),
         None => finding.hint("correct `source` in its entry; names are folded to lower case unless quoted, as in psql"),
     }
-}
-
-/// Quoted only where the name would be folded or cut.
-fn as_written(name: &str) -> String {
-    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain && !name.is_empty() { name.to_owned() } else { quote::ident(name) }
 }
 
 /// A parent whose children (`INHERITS`) have no entry of their own: the copy reads ONLY the parent, and the stream tells of each
@@ -138,7 +133,7 @@ fn inherited(name: &TableName, heirs: &[&TableName]) -> Option<Finding> {
         "{} inherit from it: a SELECT from it shows their rows, and neither its copy nor its stream has them",
         listed(heirs)
     );
-    let entry = |heir: &&TableName| format!("[[table]]\nsource = '{}.{}'", as_written(&heir.schema), as_written(&heir.name));
+    let entry = |heir: &&TableName| format!("[[table]]\nsource = '{}'", written(heir));
     let entries: Vec<String> = heirs.iter().map(entry).collect();
     Some(Finding::warning("table.inherited", name.to_string(), what).config(entries.join("\n")))
 }
@@ -156,6 +151,11 @@ fn unreadable(root: &SourceShape, leaves: &[Leaf], role: &str) -> Option<Finding
     };
     let sql = format!("GRANT SELECT ON {} TO {};", mine.join(", "), quote::ident(role));
     Some(Finding::error("table.partition_select", root.name.to_string(), what).sql(sql))
+}
+
+/// Leaves that cannot be followed.
+pub fn unfit_leaves(root: &SourceShape, leaves: &[Leaf], insert_only: bool) -> Vec<Finding> {
+    leaves.iter().filter_map(|leaf| unfit_leaf(root, leaf, insert_only)).collect()
 }
 
 /// A leaf whose rows are not in the WAL, or whose old rows are told otherwise than the root's.
@@ -195,12 +195,12 @@ fn unfit_leaf(root: &SourceShape, leaf: &Leaf, insert_only: bool) -> Option<Find
 /// `publish_via_partition_root`).
 fn traceless(shape: &SourceShape, leaves: &[Leaf]) -> Option<Finding> {
     let first = leaves.first()?;
-    let what = "TRUNCATE, DETACH, DROP and ATTACH of one of its partitions leave no trace in the stream: the target keeps (or lacks) those rows";
+    let what = "TRUNCATE, DETACH, DROP and ATTACH of one of its partitions leave no trace in the stream: they are found in the catalog within seconds, and then its rows are read, or removed";
     let hint = format!(
-        "DELETE the rows before a partition goes, or copy the table again afterwards (deploy/runbooks/copy-a-table-again.md); or give each partition, such as `{}`, an entry of its own: then its TRUNCATE is carried",
+        "until then the target has (or lacks) those rows; give each partition, such as `{}`, an entry of its own, and its TRUNCATE is carried with the stream",
         first.name
     );
-    Some(Finding::warning("table.partitioned", shape.name.to_string(), what).hint(hint))
+    Some(Finding::note("table.partitioned", shape.name.to_string(), what).hint(hint))
 }
 
 /// A nothing that was meant to be an index, or is set.

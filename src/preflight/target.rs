@@ -99,6 +99,26 @@ pub(super) fn unchecked(survey: &Survey<'_>) -> Vec<Finding> {
         .collect()
 }
 
+/// Through Kafka a row may go and come back before, or behind, what hangs on it: the target's own actions would take rows that are to stay.
+pub(super) fn cascading(survey: &Survey<'_>) -> Vec<Finding> {
+    if survey.connector.target.triggers != Triggers::Fire || survey.connector.kafka().is_none() {
+        return Vec::new();
+    }
+    let shapes = survey.compiled.iter().filter_map(|one| one.target.as_ref());
+    let acting = shapes.flat_map(|shape| shape.cascades.iter().map(move |constraint| (shape, constraint)));
+    acting
+        .map(|(shape, constraint)| {
+            let what = format!(
+                "the foreign key `{constraint}` acts on other rows when one of these goes (ON DELETE CASCADE and the like), and through Kafka \
+                 tables do not keep the order of each other: it would take rows that are to stay"
+            );
+            let hint = "`triggers = \"off\"` (what the source's own actions do is carried), `log.kind = \"local\"`, or make the \
+                        foreign key NO ACTION until the cutover";
+            Finding::error("target.cascades", shape.name.to_string(), what).hint(hint)
+        })
+        .collect()
+}
+
 /// Works without; but then nobody can tell our writes from others'.
 pub(super) fn origin(survey: &Survey<'_>) -> Vec<Finding> {
     let Some(Server { may_set_origin: false, role, .. }) = survey.target.as_ref().map(|target| &target.server) else {

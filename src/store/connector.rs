@@ -20,13 +20,15 @@ pub struct ConnectorRecord {
     pub made: Made,
 }
 
-/// What `prepare` made, and `drop` may remove.
+/// What `prepare` made, and `drop` may remove or name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Made {
     pub slot: bool,
     pub publications: Vec<String>,
     pub topics: Vec<String>,
+    /// Of the target, as SQL.
+    pub types: Vec<String>,
 }
 
 /// Reads a connector's record; `None`: it never started.

@@ -101,16 +101,40 @@ async fn record(
     Ok(client.query_one(sql, &params).await.map_err(doing("record a copy's ranges"))?.get(0))
 }
 
+/// What of a table is read once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope<'a> {
+    Whole,
+    /// Some of its partitions, or none: the record of them is `leaves` from then on.
+    Partitions {
+        leaves: &'a str,
+        /// Rows may be gone with one of them.
+        sweeps: bool,
+    },
+}
+
 /// A table that was copied is read once more. False: it is being copied, and nothing was written.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn resync(client: &Client, connector: &str, target: &TableName, ranges: &[Range]) -> Result<bool, StoreError> {
+pub async fn resync(
+    client: &Client,
+    connector: &str,
+    target: &TableName,
+    ranges: &[Range],
+    scope: Scope<'_>,
+) -> Result<bool, StoreError> {
     let action = "ask for a copy";
     client.batch_execute("BEGIN").await.map_err(doing(action))?;
-    let sql = "UPDATE tablelift.table_state SET repeats = true
+    let sql = "UPDATE tablelift.table_state SET repeats = true, partial = $4, sweeps = $5, leaves = coalesce($6, leaves)
                WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND state = 'follow'";
-    let asked = client.execute(sql, &[&connector, &target.schema, &target.name]).await.map_err(doing(action))? == 1
+    let (leaves, sweeps) = match scope {
+        Scope::Whole => (None, true),
+        Scope::Partitions { leaves, sweeps } => (Some(leaves), sweeps),
+    };
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&connector, &target.schema, &target.name, &leaves.is_some(), &sweeps, &leaves];
+    let asked = client.execute(sql, &params).await.map_err(doing(action))? == 1
         && record(client, connector, None, target, (None, ranges)).await?;
     client.batch_execute(if asked { "COMMIT" } else { "ROLLBACK" }).await.map_err(doing(action))?;
     Ok(asked)

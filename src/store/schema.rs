@@ -3,7 +3,7 @@
 use super::{StoreError, after_load, doing};
 use tokio_postgres::Client;
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
 CREATE TABLE tablelift.connector (
     name            text PRIMARY KEY,
@@ -99,6 +99,11 @@ CREATE TABLE tablelift.reread (
 CREATE UNIQUE INDEX ON tablelift.reread (connector, id);
 ",
     after_load::MIGRATION,
+    "
+-- a partitioned source table's partitions, as the copy found them; a copy of some of them only; and whether rows may be gone with them
+ALTER TABLE tablelift.table_state ADD COLUMN leaves text, ADD COLUMN partial boolean NOT NULL DEFAULT false,
+    ADD COLUMN sweeps boolean NOT NULL DEFAULT true;
+",
 ];
 
 /// `CREATE SCHEMA IF NOT EXISTS` asks for CREATE on the database even where the schema is there. Whoever was given the schema alone

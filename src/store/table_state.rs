@@ -3,6 +3,7 @@
 use super::{StoreError, doing, parse};
 use crate::change::{EndLsn, Lsn, Position, TableName};
 use crate::finding::Finding;
+use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
 /// A table's state, derived from what is durable.
@@ -20,6 +21,12 @@ pub struct TableState {
     /// Its copy, which is under way or was the last, is not its first: its rows are read once more, and those that the source does not have
     /// are removed.
     pub repeats: bool,
+    /// That copy is of some of its partitions only.
+    pub partial: bool,
+    /// Rows may be in the target that the source does not have: that copy looks for them.
+    pub sweeps: bool,
+    /// Partitions of its source became others, and what that means for its rows is still to be done.
+    pub moved: bool,
     /// Rows came from different moments of the source; from here on they are of one.
     pub window: Option<EndLsn>,
     /// The first change that the target lacks, where that is not simply what comes behind the checkpoint: after a copy whose
@@ -67,7 +74,7 @@ pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, S
     let sql = "SELECT source_schema, source_name, target_schema, target_name, fingerprint, state = 'follow', lacks_from,
                halted_because, hint, writes_missed, rows_copied + coalesce(r.rows, 0)::bigint, structure,
                state IN ('copy', 'load'), repeats, bytes_copied + coalesce(r.bytes, 0)::bigint, window_until::text,
-               state = 'load'
+               state = 'load', partial, sweeps, coalesce(leaves::jsonb ? 'moved', false)
                FROM tablelift.table_state LEFT JOIN (SELECT target_schema, target_name, sum(rows) AS rows, sum(bytes) AS bytes
                    FROM tablelift.copy_range WHERE connector = $1 GROUP BY 1, 2) AS r USING (target_schema, target_name)
                WHERE connector = $1 ORDER BY 1, 2, 3, 4";
@@ -91,6 +98,9 @@ pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, S
                 copying: row.get(12),
                 loading: row.get(16),
                 repeats: row.get(13),
+                partial: row.get(17),
+                sweeps: row.get(18),
+                moved: row.get(19),
                 bytes_copied: row.get(14),
                 window: window.map(|text| parse::<Lsn>("LSN", text).map(EndLsn)).transpose()?,
             })
@@ -135,6 +145,28 @@ pub async fn set_structure(client: &Client, connector: &str, target: &TableName,
                WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&connector, &target.schema, &target.name, &structure];
     client.execute(sql, &params).await.map_err(doing("record a table's structure"))?;
+    Ok(())
+}
+
+/// The partitions of a table's source, as the copy found them, where any were recorded.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn leaves(client: &Client, connector: &str) -> Result<BTreeMap<TableName, String>, StoreError> {
+    let sql = "SELECT target_schema, target_name, leaves FROM tablelift.table_state WHERE connector = $1 AND leaves IS NOT NULL";
+    let rows = client.query(sql, &[&connector]).await.map_err(doing("read the tables' partitions"))?;
+    let name = |row: &tokio_postgres::Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+    Ok(rows.iter().map(|row| (name(row), row.get(2))).collect())
+}
+
+/// Records them.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn set_leaves(client: &Client, connector: &str, target: &TableName, leaves: &str) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.table_state SET leaves = $4 WHERE connector = $1 AND target_schema = $2 AND target_name = $3";
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&connector, &target.schema, &target.name, &leaves];
+    client.execute(sql, &params).await.map_err(doing("record a table's partitions"))?;
     Ok(())
 }
 

@@ -13,6 +13,9 @@ pub enum TargetError {
     Refused { table: TableName, source: tokio_postgres::Error },
     #[error("the target refused {action}")]
     Session { action: &'static str, source: tokio_postgres::Error },
+    /// The same, and what it was about.
+    #[error("{source}{about}")]
+    Blamed { about: String, source: Box<TargetError> },
     #[error("`{table}`: {source}")]
     NotSupplied { table: TableName, source: NotSupplied },
     #[error("`{table}`: a delete, or an update, met no row in the target")]
@@ -33,6 +36,7 @@ impl TargetError {
     pub fn fate(&self) -> Fate {
         match self {
             TargetError::Refused { source, .. } | TargetError::Session { source, .. } => crate::pg::fate_of(source),
+            TargetError::Blamed { source, .. } => source.fate(),
             TargetError::NotSupplied { .. } | TargetError::MissingBase { .. } => Fate::Reject,
             TargetError::Fenced => Fate::Retry,
         }
@@ -42,8 +46,15 @@ impl TargetError {
     pub fn server(&self) -> Option<&DbError> {
         match self {
             TargetError::Refused { source, .. } | TargetError::Session { source, .. } => source.as_db_error(),
+            TargetError::Blamed { source, .. } => source.server(),
             _ => None,
         }
+    }
+
+    /// A value, and not another row, is the reason: which one, the server does not always say.
+    pub fn is_about_a_value(&self) -> bool {
+        let unnamed = |error: &DbError| error.column().is_none() && !error.code().code().starts_with("23");
+        self.fate() == Fate::Reject && self.server().is_some_and(unnamed)
     }
 
     /// The target's table that the server names.
@@ -70,6 +81,9 @@ impl TargetError {
     /// For people, without a row's values: SQLSTATE, table, column, constraint; the server's own sentence only where it speaks of
     /// objects (class 42), since elsewhere it quotes values.
     pub fn without_values(&self) -> String {
+        if let TargetError::Blamed { about, source } = self {
+            return format!("{}{about}", source.without_values());
+        }
         let Some(error) = self.server() else {
             let cause = self.source().map_or_else(String::new, |source| format!(": {source}"));
             return match self {
@@ -78,8 +92,9 @@ impl TargetError {
             };
         };
         let mut text = format!("the target answered SQLSTATE {}", error.code().code());
+        let column = error.column().or_else(|| error.where_().and_then(column_of_copy));
         for (name, value) in
-            [("table", error.table()), ("column", error.column()), ("constraint", error.constraint()), ("type", error.datatype())]
+            [("table", error.table()), ("column", column), ("constraint", error.constraint()), ("type", error.datatype())]
         {
             if let Some(value) = value {
                 text += &format!(", {name} `{value}`");
@@ -92,6 +107,14 @@ impl TargetError {
         }
         text
     }
+}
+
+/// The column in the context of a COPY: `COPY name, line 7, column name: "value"` (PostgreSQL's `copyfromparse.c`).
+fn column_of_copy(context: &str) -> Option<&str> {
+    let (_, behind) = context.strip_prefix("COPY ")?.split_once(", line ")?;
+    let (_, column) = behind.split_once(", column ")?;
+    let end = [": \"", ": null input"].iter().filter_map(|end| column.find(end)).min();
+    end.map(|end| &column[..end])
 }
 
 /// Row faults in words (PostgreSQL's manual, appendix A).

@@ -135,7 +135,7 @@ impl Session {
         }
         let refused = |source| TargetError::Refused { table: plan.target.clone(), source };
         match statement {
-            Statement::Update(_) | Statement::Move(_) => {
+            Statement::Update(_) | Statement::Move(_) | Statement::Rekey(_) => {
                 let missing = self.client.query(&prepared, &params).await.map_err(refused)?;
                 Ok(missing.iter().map(|row| row.get(0)).collect())
             }
@@ -195,7 +195,7 @@ impl Session {
 
 /// Which parameters need no quotes in their array.
 fn bare(plan: &TablePlan, statement: &Statement) -> Vec<bool> {
-    let old_key: &[usize] = if matches!(statement, Statement::Move(_)) { &plan.key } else { &[] };
+    let old_key: &[usize] = if matches!(statement, Statement::Move(_) | Statement::Rekey(_)) { &plan.key } else { &[] };
     let is_bare = |&input: &usize| plan.inputs[input].integer;
     plan.carried(statement).iter().chain(old_key).map(is_bare).collect()
 }

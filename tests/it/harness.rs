@@ -26,7 +26,7 @@ async fn a_difference_is_seen() {
 
 #[tokio::test]
 async fn a_cluster_of_ones_own_restarts() {
-    let cluster = Cluster::start(&["work_mem = '5MB'"]).await;
+    let cluster = Cluster::source(&["work_mem = '5MB'"]).await;
     let db = cluster.db("one").await;
     assert_eq!(db.text("show work_mem").await, "5MB");
     db.batch("create table t ()").await;
@@ -40,7 +40,7 @@ async fn a_cluster_of_ones_own_restarts() {
 
 #[tokio::test]
 async fn a_standby_is_promoted() {
-    let cluster = Cluster::start(&[]).await;
+    let cluster = Cluster::source(&[]).await;
     cluster.db("one").await.batch("create table t ()").await;
     let standby = cluster.standby().await;
     let db = Db::new(standby.port, "one");

@@ -1,7 +1,7 @@
 //! `check` and `plan` against real servers: each thing that can be wrong is made wrong, and found with its cure.
 
 use crate::both_logs;
-use crate::support::{Cluster, Daemon, Db, Log, Output, PATIENCE, World, eventually};
+use crate::support::{Cluster, Daemon, Db, Log, Output, PATIENCE, Side, World, eventually};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -129,7 +129,6 @@ async fn slots_that_do_not_fit() {
 async fn sessions_that_are_limited() {
     let w = World::new("sessions").await;
     w.both("create table t (id int primary key)").await;
-    w.connector("[[table]]\nsource = 'public.t'");
     let (source, url) = role(&w.source, &w, "mover", "replication connection limit 5").await;
     *w.source_url.lock().unwrap() = url;
     w.source.batch(&format!("grant all on all tables in schema public to {source}")).await;
@@ -213,6 +212,9 @@ async fn a_persons_own_publication_is_told_what_it_lacks() {
     w.connector_with(|f| f.source += "publication = 'mine'\n", entries);
     let found = check(&w).await;
     assert_eq!(found.errors(), ["publication.missing", "publication.missing"]);
+    if Side::Source.major() < 15 {
+        return; // neither filters nor lists
+    }
     w.source.batch("create publication mine for table t (id) where (id > 5), log with (publish = 'insert, delete')").await;
     let found = check(&w).await;
     let expected = [
@@ -225,10 +227,10 @@ async fn a_persons_own_publication_is_told_what_it_lacks() {
         "publication.publishes_updates",
     ];
     assert_eq!(found.errors(), expected);
-    for code in ["publication.incomplete", "publication.operations", "publication.via_root", "publication.publishes_updates"] {
+    // the filter goes with the list
+    for code in expected.iter().filter(|code| !["publication.missing", "publication.column_list"].contains(*code)) {
         w.source.batch(&found.remedy(code)).await;
     }
-    w.source.batch("alter publication mine set table t, p").await;
     w.source.batch("create publication mine_inserts for table log with (publish = 'insert, truncate')").await;
     assert_eq!(check(&w).await.errors(), [""; 0]);
     assert_eq!(w.source.text("select pubupdate, pubtruncate from pg_publication where pubname = 'mine'").await, "t|t");
@@ -450,8 +452,9 @@ async fn a_missing_target_table_is_proposed_and_the_proposal_does() {
     let found = check(&w).await;
     assert_eq!(found.errors(), ["table.target_missing"], "{:#?}", found.0);
     let ddl = found.remedy("table.target_missing");
-    let expected = "CREATE SCHEMA IF NOT EXISTS \"New Shop\";\nCREATE TABLE \"New Shop\".\"orders\" (\n    \"order_id\" bigint NOT NULL,\n    \"total\" numeric,\n    \
-                    \"email\" character varying(80) NOT NULL,\n    \"m\" text,  -- the target has no type public.mood\n    \"tags\" text[]\n);\n\
+    let expected = "CREATE SCHEMA IF NOT EXISTS \"New Shop\";\nCREATE TYPE public.mood AS ENUM ('a');\n\
+                    CREATE TABLE \"New Shop\".\"orders\" (\n    \"order_id\" bigint GENERATED ALWAYS AS IDENTITY NOT NULL,\n    \"total\" numeric,\n    \
+                    \"email\" character varying(80) NOT NULL,\n    \"m\" public.mood,\n    \"tags\" text[]\n);\n\
                     ALTER TABLE \"New Shop\".\"orders\" ADD CONSTRAINT \"T 1_pkey\" PRIMARY KEY (\"order_id\");";
     assert_eq!(ddl, expected);
     assert_eq!(w.target.text("select count(*) from pg_namespace where nspname = 'New Shop'").await, "0");
@@ -607,7 +610,7 @@ async fn a_pooler_by_transaction_is_seen_on_either_side() {
 
 #[tokio::test]
 async fn a_standby_is_told() {
-    let cluster = Cluster::start(&[]).await;
+    let cluster = Cluster::source(&[]).await;
     let primary = cluster.db("one").await;
     primary.batch("create table t (id int primary key)").await;
     let standby = cluster.standby().await;

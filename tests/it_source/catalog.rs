@@ -127,7 +127,7 @@ async fn publications_as_the_catalog_has_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promoted_standby_tells_its_history() {
-    let primary = Cluster::start(&[]).await;
+    let primary = Cluster::source(&[]).await;
     let standby = primary.standby().await;
     let on = |cluster: &Cluster| Db::new(cluster.port, "postgres");
     let (first, second) = (on(&primary), on(&standby));

@@ -15,7 +15,7 @@ fn as_user(port: u16, user: &str, password: Option<&str>) -> Endpoint {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_kind_of_login() {
-    let cluster = Cluster::start(&["log_connections = on"]).await;
+    let cluster = Cluster::source(&["log_connections = on"]).await;
     let db = Db::new(cluster.port, "postgres");
     for (user, encryption) in [("scram-sha-256", "scram-sha-256"), ("md5", "md5"), ("password", "md5")] {
         db.batch(&format!("set password_encryption = '{encryption}'; create role \"{user}\" login replication password 'it''s'"))

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# packages.sh [pg] [kafka] [build]     brings what is missing of: PostgreSQL's server, Java and Maven, what the build needs.
+# packages.sh [pg] [kafka] [versions] [build]     brings what is missing of: PostgreSQL's server, Java and Maven, what the build needs.
 # With root or sudo through apt; else it says what to install and fails. Touches nothing where all is there.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-[ $# -gt 0 ] || set -- pg kafka build
+[ $# -gt 0 ] || set -- pg kafka versions build
 missing=()
 have() { command -v "$1" >/dev/null; }
 for part in "$@"; do
   case $part in
     pg) find_pgbin >/dev/null && have psql && have pgbench || missing+=(postgresql postgresql-contrib);;
+    versions) have mvn || missing+=(default-jre-headless maven); have xz || missing+=(xz-utils);;
     kafka) have java || missing+=(default-jre-headless); have mvn || missing+=(maven);;
     build)
       have cc || missing+=(gcc libc6-dev)
@@ -18,7 +19,7 @@ for part in "$@"; do
       [ -e /usr/include/openssl/ssl.h ] || missing+=(libssl-dev)
       [ -e /usr/include/zlib.h ] || missing+=(zlib1g-dev)
       have cargo || die "cargo is not installed" "hint: a Rust toolchain is the one thing that is not brought here: https://rustup.rs";;
-    *) die "unknown part \`$part\`" "hint: pg, kafka or build";;
+    *) die "unknown part \`$part\`" "hint: pg, kafka, versions or build";;
   esac
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

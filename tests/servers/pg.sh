@@ -30,6 +30,19 @@ start() { # in the server's own folder: the one we stand in may be closed to its
   (cd "$dir" && as_server "$bin/pg_ctl" -D "$dir" -l "$dir/log" -t 60 -w -s start) ||
     { tail -20 "$dir/log" >&2; die "PostgreSQL did not start in \`$dir\`"; }
 }
+# Not pg_basebackup: it is not among the programs of pg-version.sh, and the system's knows no server that is newer than itself.
+backup() { # FROM_PORT
+  local begin='pg_backup_start' end='pg_backup_stop(false)' data
+  ask() { (cd / && as_server psql -XqAt -h 127.0.0.1 -p "$1" -U postgres -d postgres); }
+  data=$(ask "$1" <<<'show data_directory')
+  if [ "$(cat "$data/PG_VERSION")" -lt 15 ]; then begin='pg_start_backup' end='pg_stop_backup(false, false)'; fi
+  ask "$1" <<S
+select from $begin('copy', true$([ "$begin" = pg_backup_start ] || echo ', false'));
+\\! cp -a '$data' '$dir' && cd '$dir' && rm -rf postmaster.* pg_replslot/*
+\\o $dir/backup_label
+select labelfile from $end;
+S
+}
 case $what in
   start)
     if [ ! -e "$dir/PG_VERSION" ]; then
@@ -40,8 +53,10 @@ case $what in
     start;;
   copy)
     port=${3:?port} from=${4:?port}; reachable
-    (cd / && as_server "$bin/pg_basebackup" -D "$dir" -d "host=127.0.0.1 port=$from user=postgres" -c fast -R -X stream --no-sync)
-    printf '%s\n' "port = $port" "unix_socket_directories = '$dir'" | as_server tee -a "$dir/postgresql.conf" >/dev/null
+    backup "$from"
+    printf '%s\n' "port = $port" "unix_socket_directories = '$dir'" "primary_conninfo = 'host=127.0.0.1 port=$from user=postgres'" |
+      as_server tee -a "$dir/postgresql.conf" >/dev/null
+    as_server touch "$dir/standby.signal"
     start;;
   stop) [ ! -e "$dir/postmaster.pid" ] || (cd "$dir" && as_server "$bin/pg_ctl" -D "$dir" -m "${3:-fast}" -t 60 -w -s stop);;
   promote) (cd "$dir" && as_server "$bin/pg_ctl" -D "$dir" -w -s promote);;

@@ -226,6 +226,7 @@ fn source_shape(number: usize) -> SourceShape {
         not_null: shape.key.contains(&at),
         generated: None,
         collation_deterministic: true,
+        has_default: false,
     };
     SourceShape {
         name: TableName::new("public", shape.name),
@@ -279,6 +280,7 @@ fn plan(number: usize) -> TablePlan {
         uniques,
         foreign_keys_out: Vec::new(),
         foreign_keys_in: Vec::new(),
+        cascades: Vec::new(),
     };
     let rule = Rule::plain(source.name.clone(), target.name.clone());
     let input_types = vec!["text".to_owned(); shape.columns.len()];

@@ -159,6 +159,9 @@ fn plan_statement(target: &mut Target, tx: &mut Tx, table: usize, statement: &St
             }
             Ok(Answer::Rows(vec![vec![Value::Int8(lacking)]]))
         }
+        Statement::Rekey(_) | Statement::Probe(..) => {
+            unreachable!("nothing of the simulation's target fires, and no value is refused")
+        }
         Statement::Update(gone) | Statement::Move(gone) => {
             let present: Vec<usize> = (0..shape.columns.len()).filter(|column| !gone.contains(column)).collect();
             let mut lacking = Vec::new();

@@ -32,7 +32,7 @@ const KNOWN: &[(&str, &[u32], &[u32])] = &[
     (
         "SELECT source_schema, source_name, target_schema",
         &[TEXT],
-        &[TEXT, TEXT, TEXT, TEXT, TEXT, BOOL, TEXT, TEXT, TEXT, INT8, INT8, TEXT, BOOL, BOOL, INT8, TEXT, BOOL],
+        &[TEXT, TEXT, TEXT, TEXT, TEXT, BOOL, TEXT, TEXT, TEXT, INT8, INT8, TEXT, BOOL, BOOL, INT8, TEXT, BOOL, BOOL, BOOL, BOOL],
     ),
     ("UPDATE tablelift.table_state SET lacks_from = coalesce", &[TEXT, TEXT, TEXT, TEXT, TEXT, TEXT], &[]),
     ("UPDATE tablelift.table_state SET lacks_from = $4", &[TEXT, TEXT, TEXT, TEXT], &[]),
@@ -380,7 +380,13 @@ fn states(target: &Target, tx: &Tx) -> Vec<Vec<Value>> {
         row.extend([Value::Text(String::new()), Value::Bool(state.state == "follow"), text(state.lacks)]);
         row.extend([text(because), text(hint), Value::Null, Value::Int8(0), Value::Null]);
         row.extend([Value::Bool(state.state == "copy"), Value::Bool(state.repeats), Value::Int8(0)]);
-        row.extend([text(state.window.map(|end| Lsn(end).to_string())), Value::Bool(false)]);
+        row.extend([
+            text(state.window.map(|end| Lsn(end).to_string())),
+            Value::Bool(false),
+            Value::Bool(false),
+            Value::Bool(true),
+        ]);
+        row.push(Value::Bool(false));
         Some(row)
     };
     target.all(tx).into_iter().filter_map(row).collect()

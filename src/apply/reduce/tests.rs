@@ -43,6 +43,7 @@ fn plan(kind: Kind, key_text: KeyText) -> TablePlan {
         secondary_uniques: false,
         known_columns: names.to_vec(),
         fingerprint: String::new(),
+        cascades: false,
     }
 }
 

@@ -6,7 +6,9 @@ mod account;
 mod endpoint;
 mod parameters;
 mod passfile;
+mod secret;
 mod service;
 mod text;
 
 pub(super) use endpoint::endpoint;
+pub(super) use secret::hide;

@@ -16,7 +16,8 @@ pub(super) fn parse(url: &str, complaints: &mut Vec<Complaint>) -> Parameters {
             Err(Complaint::new("the url is of a scheme that is not PostgreSQL's").hint(hint))
         }
         None if !url.contains('=') => {
-            Err(Complaint::new("the url is neither `postgres://user@host:port/database` nor `keyword=value ...`"))
+            Err(Complaint::new("the url is neither `postgres://user@host:port/database` nor `keyword=value ...`")
+                .hint("such as postgres://tablelift@db.internal:5432/shop"))
         }
         None => parse_keywords(url, &mut found, complaints),
     };
@@ -104,7 +105,7 @@ fn parse_keywords(text: &str, found: &mut Parameters, complaints: &mut Vec<Compl
     Ok(())
 }
 
-fn take_value(text: &str) -> Result<(String, &str), Complaint> {
+pub(super) fn take_value(text: &str) -> Result<(String, &str), Complaint> {
     let quoted = text.starts_with('\'');
     let mut value = String::new();
     let mut characters = text.char_indices().skip(usize::from(quoted));

@@ -14,6 +14,8 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How long the reason of a failed connection is waited for, behind its failure.
+const WHY: Duration = Duration::from_secs(2);
 /// Seven days, in milliseconds.
 const RETENTION: &str = "604800000";
 /// What a batch adds to its only event, in bytes, at most: headers and framing.
@@ -127,8 +129,14 @@ impl Admin {
         // a client of its own, since only a consumer or producer passes on why a connection failed
         let probe = client(&self.kafka, Role::Admin).create_with_context::<_, BaseConsumer<Trouble>>(trouble.clone());
         let probe = probe.map_err(|error| settings_error(&self.kafka, &error))?;
+        let noted = trouble.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let found = probe.fetch_metadata(None, limit).map(|found| found.brokers().len());
+            // why, may come a moment after that
+            let until = Instant::now() + WHY;
+            while found.is_err() && noted.last().is_none() && Instant::now() < until {
+                drop(probe.poll(Duration::from_millis(50)));
+            }
             (0..16).for_each(|_| drop(probe.poll(Duration::ZERO)));
             found
         });

@@ -1,6 +1,6 @@
 //! The first copy. A table with a key is read in chunks while its changes flow: each chunk in a short transaction of its own, entered between
-//! two transactions of the stream (see `turn`), its progress recorded with its rows. What has no key, and what lies on a source before
-//! PostgreSQL 14, is copied whole (see `whole`).
+//! two transactions of the stream (see `turn`), its progress recorded with its rows. What has no key is copied whole
+//! (see `whole`).
 
 mod begin;
 mod load;

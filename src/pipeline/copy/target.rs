@@ -106,6 +106,22 @@ impl ChunkTarget {
         self.client.batch_execute("COMMIT").await.map_err(|source| refused(plan, source))
     }
 
+    /// Says which column it is about, where that can be told.
+    async fn blamed(&self, plan: &TablePlan, staging: &str, error: PipelineError) -> Result<PipelineError, PipelineError> {
+        let error = match error {
+            PipelineError::Session(error) if error.is_about_a_value() => error,
+            other => return Ok(other),
+        };
+        for output in plan.blamable(&Vec::new()) {
+            self.client.batch_execute("ROLLBACK TO SAVEPOINT tablelift_rows").await.map_err(at_target)?;
+            if self.client.batch_execute(&plan.probe(output, staging)).await.is_err() {
+                let blamed = TargetError::Blamed { about: plan.blamed(output), source: Box::new(error) };
+                return Ok(PipelineError::Session(blamed));
+            }
+        }
+        Ok(PipelineError::Session(error))
+    }
+
     async fn pour(
         &mut self,
         task: &Task,
@@ -142,7 +158,11 @@ impl ChunkTarget {
             }
         } else if form == CopyForm::Staging {
             let sql = if task.merge { plan.upsert_from(&staging) } else { plan.insert_from(&staging) };
-            piped.rows = self.client.execute(&sql, &[]).await.map_err(refused)?;
+            self.client.batch_execute("SAVEPOINT tablelift_rows").await.map_err(refused)?;
+            piped.rows = match self.client.execute(&sql, &[]).await.map_err(refused) {
+                Ok(rows) => rows,
+                Err(error) => return Err(self.blamed(plan, &staging, error).await?.into()),
+            };
         }
         Ok(piped)
     }

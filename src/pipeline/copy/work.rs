@@ -233,9 +233,7 @@ impl Work {
     pub fn covers(&self, number: usize, parts: &[Part]) -> bool {
         let tables = self.tables();
         let Some(table) = tables.iter().find(|table| table.number == number) else { return true };
-        let covered = |part: &Part| {
-            table.ranges.iter().any(|range| matches!(range.range, Range::Blocks { relation, .. } if relation == part.relation))
-        };
+        let covered = |part: &Part| table.ranges.iter().any(|range| range.range.relation() == part.relation);
         parts.iter().all(covered)
     }
 

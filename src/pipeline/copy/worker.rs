@@ -67,8 +67,12 @@ pub struct CopyTable {
     pub targets: Vec<TableName>,
     /// Those that are being copied. The first one's record has the ranges.
     pub copying: Vec<TableName>,
-    /// They were copied before: what the source does not have is removed.
+    /// They were copied before.
     pub repeats: bool,
+    /// What the source does not have is removed.
+    pub sweeps: bool,
+    /// Only some of its partitions are read.
+    pub partial: bool,
     /// Its key comes behind its rows, and its changes behind its key.
     pub loads: bool,
     /// Where their rows are counted.
@@ -237,7 +241,8 @@ impl<S: Sinks> Worker<S> {
         let limit = copying.connector.copy.pause_when_lag_over;
         let begun = Instant::now();
         loop {
-            let what = match (copying.paused.load(Relaxed) && !loads, copying.meter.lag_now() > limit && !loads) {
+            let what = match (copying.paused.load(Relaxed), copying.meter.lag_now() > limit) {
+                _ if loads => break,
                 (true, _) => "`tablelift copy resume`: somebody has paused the copies",
                 (false, true) => "the stream, which is later than `pause_when_lag_over`",
                 (false, false) => break,
@@ -290,7 +295,11 @@ impl<S: Sinks> Worker<S> {
                 return Ok(None);
             }
             let parts = catalog::parts(&source.client, std::slice::from_ref(&name)).await?;
-            let ranges = crate::chunk::plan(parts.get(&name).map_or(&[][..], Vec::as_slice));
+            let mut parts = parts.get(&name).cloned().unwrap_or_default();
+            if copying.tables[number].partial {
+                parts.retain(|part| copying.work.covers(number, std::slice::from_ref(part)));
+            }
+            let ranges = crate::chunk::plan(&parts);
             let target = copying.tables[number].copying[0].clone();
             tracing::info!(table = %target, "its files in the source are others than they were: its rows are read again");
             if copying.tables[number].loads {
@@ -333,7 +342,7 @@ impl<S: Sinks> Worker<S> {
             let (source, sink) = self.sessions.both().await?;
             let name = &copying.tables[number].source;
             let parts = catalog::parts(&source.client, std::slice::from_ref(name)).await?;
-            if !copying.work.covers(number, parts.get(name).map_or(&[][..], Vec::as_slice)) {
+            if !copying.tables[number].partial && !copying.work.covers(number, parts.get(name).map_or(&[][..], Vec::as_slice)) {
                 return Ok(Finished::Uncovered);
             }
             // Behind what was the end of the WAL: a watermark that is there already, of an idle source, says nothing of our rows. One that lies
@@ -341,7 +350,7 @@ impl<S: Sinks> Worker<S> {
             let mark = source::emit_mark(&source.client).await?;
             let window = if broken!(WindowForgotten) { EndLsn::default() } else { EndLsn(Lsn(mark.0.0 + 1)) };
             let client = sink.client();
-            if copying.tables[number].repeats {
+            if copying.tables[number].sweeps {
                 sweep::sweep(&copying, number, source, client).await?;
             }
             if copying.tables[number].loads {

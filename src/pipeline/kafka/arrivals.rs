@@ -3,7 +3,7 @@
 use super::partition::{Marker, Share, Work};
 use super::specs::TableSpec;
 use crate::apply::{Base, Item};
-use crate::change::{Op, Position};
+use crate::change::{Column, Op, Position, Table};
 use crate::event::{Decoder, Event, Kind};
 use crate::log::kafka::Batch;
 use crate::mapping::{Binding, SourceShape, TablePlan};
@@ -22,14 +22,32 @@ struct Shape {
     plans: Vec<(usize, Arc<Binding>)>,
 }
 
+/// The columns that came, if all that there were are still there, and the new ones were NULL in all rows.
+fn added(then: &Table, now: &Table, shape: &SourceShape) -> Option<Vec<usize>> {
+    let is_kept = |column: &Column| now.columns.iter().any(|one| one.name == column.name && one.type_oid == column.type_oid);
+    let has_default =
+        |name: &str| shape.columns.iter().any(|column| column.name == name && (column.has_default || column.not_null));
+    let is_new = |column: &Column| !then.columns.iter().any(|one| one.name == column.name);
+    let added: Vec<usize> = (0..now.columns.len()).filter(|&at| is_new(&now.columns[at])).collect();
+    let were_null = added.iter().all(|&at| !has_default(&now.columns[at].name));
+    (then.columns.iter().all(is_kept) && were_null).then_some(added)
+}
+
 impl TableReader {
-    /// For a spec whose plans are these. An event of a shape that a plan no longer fits is unreadable.
+    /// For a spec whose plans are these. An event of a shape that a plan no longer fits is unreadable, unless the table only has more columns now.
     pub fn new(spec: &TableSpec, plans: &[TablePlan]) -> Self {
         let mine: Vec<usize> = (0..plans.len()).filter(|&at| plans[at].source == spec.shape.name).collect();
         let shape = |shape: &SourceShape| {
-            let table = TableSpec { shape: shape.clone(), former: Vec::new(), ..spec.clone() }.table();
-            let bound: Option<Vec<_>> = mine.iter().map(|&at| Some((at, Arc::new(plans[at].bind(&table).ok()?)))).collect();
-            Some(Shape { decoder: Decoder::new(table), plans: bound? })
+            let of = |shape: &SourceShape| TableSpec { shape: shape.clone(), former: Vec::new(), ..spec.clone() }.table();
+            let bind = |table: &Arc<Table>| -> Option<Vec<_>> {
+                mine.iter().map(|&at| Some((at, Arc::new(plans[at].bind(table).ok()?)))).collect()
+            };
+            let (then, now) = (of(shape), of(&spec.shape));
+            if let Some(plans) = bind(&then) {
+                return Some(Shape { decoder: Decoder::new(then), plans });
+            }
+            let added = added(&then, &now, &spec.shape)?;
+            Some(Shape { plans: bind(&now)?, decoder: Decoder::before(now, added) })
         };
         Self { shapes: std::iter::once(&spec.shape).chain(&spec.former).filter_map(shape).collect(), likely: 0 }
     }

@@ -44,6 +44,7 @@ impl TableSpec {
                 not_null: false,
                 generated: None,
                 collation_deterministic: true,
+                has_default: false,
             }
         };
         let columns = table.columns.iter().map(column).collect();

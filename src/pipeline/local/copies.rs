@@ -24,6 +24,10 @@ pub struct Copies {
     chunked: Work,
     /// Plans whose tables are copied once more.
     repeats: BTreeSet<usize>,
+    /// Those whose copy looks for rows that the source does not have.
+    sweeps: BTreeSet<usize>,
+    /// Those of whose partitions only some are read.
+    partial: BTreeSet<usize>,
     /// Tables whose changes wait for their key.
     loads: BTreeSet<TableName>,
     /// A person has paused them.
@@ -56,12 +60,15 @@ impl Copies {
         states: &[TableState],
     ) -> Result<Self, PipelineError> {
         let loads: BTreeSet<TableName> = states.iter().filter(|state| state.loading).map(|state| state.target.clone()).collect();
-        let (mut whole, mut chunked, mut repeats, mut marks) = (Vec::new(), Vec::new(), BTreeSet::new(), Vec::new());
+        let (mut whole, mut chunked, mut marks) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut repeats, mut sweeps, mut partial) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for (number, plan) in plans.iter().enumerate() {
             let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
             if state.copying {
                 chunked.push((number, state.target.clone(), state.repeats));
                 repeats.extend(state.repeats.then_some(number));
+                sweeps.extend((state.repeats && state.sweeps).then_some(number));
+                partial.extend((state.repeats && state.partial).then_some(number));
             } else if !state.copied && !copy::in_chunks(plan) {
                 whole.push(number);
             }
@@ -79,7 +86,7 @@ impl Copies {
         }
         let paused = copy_range::orders(target, connector).await?.paused;
         let chunked = Work::new(chunked, &copy_range::read(target, connector).await?);
-        Ok(Self { whole, chunked, repeats, loads, paused, window })
+        Ok(Self { whole, chunked, repeats, sweeps, partial, loads, paused, window })
     }
 
     /// The tables that take no change of the stream before their copy has ended.
@@ -110,6 +117,8 @@ impl Copies {
             targets: vec![plan.target.clone()],
             copying: vec![plan.target.clone()],
             repeats: self.repeats.contains(&number),
+            sweeps: self.sweeps.contains(&number),
+            partial: self.partial.contains(&number),
             loads: self.loads.contains(&plan.target),
             meters: vec![number],
         });

@@ -5,7 +5,7 @@ use crate::change::TableName;
 use crate::ddl::{Given, Ground};
 use crate::mapping::SourceShape;
 use std::collections::{BTreeMap, BTreeSet};
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::GenericClient;
 
 /// Of all tables that are to be made.
 pub(super) struct Grounds {
@@ -34,7 +34,7 @@ impl Grounds {
     /// What is under one table, and the names that are taken in its schema.
     pub(super) async fn under(
         &mut self,
-        target: &mut Client,
+        target: &mut impl GenericClient,
         table: &TableName,
         source: &SourceShape,
         given: &Given,

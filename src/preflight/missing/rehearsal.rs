@@ -11,7 +11,7 @@ use crate::pg::quote;
 use crate::preflight::rules::Compiled;
 use crate::preflight::statement;
 use std::collections::BTreeSet;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{GenericClient, Transaction};
 
 /// What came of one table.
 pub(super) struct Tried {
@@ -21,8 +21,12 @@ pub(super) struct Tried {
     pub compiled: Option<Compiled>,
 }
 
-/// Tries tables together, for they may refer to each other.
-pub(super) async fn rehearse(target: &mut Client, compiled: &[Compiled], drafts: Vec<Draft>) -> Result<Vec<Tried>, CatalogError> {
+/// Tries tables together, for they may refer to each other. The types that they need are there.
+pub(super) async fn rehearse(
+    target: &mut impl GenericClient,
+    compiled: &[Compiled],
+    drafts: Vec<Draft>,
+) -> Result<Vec<Tried>, CatalogError> {
     let mut transaction = target.transaction().await?;
     transaction.batch_execute("SET LOCAL lock_timeout = '5s'").await?;
     let mut tried = Vec::with_capacity(drafts.len());
@@ -59,8 +63,9 @@ pub(super) async fn rehearse(target: &mut Client, compiled: &[Compiled], drafts:
 /// Makes the table and its key; gives what the target has against it.
 async fn create(transaction: &Transaction<'_>, draft: &Draft) -> Result<Option<Finding>, CatalogError> {
     let design = &draft.design;
-    for sql in design.create().iter().chain(design.key.as_ref().map(|key| &key.sql)) {
-        if let Err(refused) = run_in(transaction, sql).await? {
+    let key = design.key.as_ref().map(|key| key.sql.clone());
+    for sql in design.schemas().into_iter().chain([design.table()]).chain(key) {
+        if let Err(refused) = run_in(transaction, &sql).await? {
             let role: String = transaction.query_one("SELECT current_user::text", &[]).await?.try_get(0)?;
             return Ok(Some(not_made(design.schema, &design.target, &role, &refused)));
         }

@@ -1,7 +1,7 @@
 //! A cluster of one's own: for tests that restart, kill or promote it, hold or prepare transactions, or need other settings.
 
 use super::Db;
-use super::servers::{run_dir, script, start_cluster, unique};
+use super::servers::{Side, pg_sh, run_dir, start_cluster, unique};
 use super::wait::{PATIENCE, eventually};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,28 +11,38 @@ use std::process::Command;
 pub struct Cluster {
     pub port: u16,
     dir: PathBuf,
+    side: Side,
 }
 
 impl Cluster {
-    /// A new cluster with `max_prepared_transactions = 20` and the given lines in `postgresql.conf`.
-    pub async fn start(conf: &[&str]) -> Self {
+    /// A new cluster of the source's version with `max_prepared_transactions = 20` and the given lines in `postgresql.conf`.
+    pub async fn source(conf: &[&str]) -> Self {
+        Self::start(Side::Source, conf).await
+    }
+
+    /// The same of the target's version.
+    pub async fn target(conf: &[&str]) -> Self {
+        Self::start(Side::Target, conf).await
+    }
+
+    async fn start(side: Side, conf: &[&str]) -> Self {
         let dir = run_dir().join(format!("own{}", unique()));
         let conf: Vec<String> =
             ["max_prepared_transactions = 20", "shared_buffers = 32MB"].iter().chain(conf).map(|l| (*l).into()).collect();
         blocking(move || {
-            let port = start_cluster(&dir, &conf.iter().map(String::as_str).collect::<Vec<_>>());
-            Self { port, dir }
+            let port = start_cluster(side, &dir, &conf.iter().map(String::as_str).collect::<Vec<_>>());
+            Self { port, dir, side }
         })
         .await
     }
 
     /// A streaming standby of this cluster.
     pub async fn standby(&self) -> Self {
-        let (dir, from) = (run_dir().join(format!("own{}", unique())), self.port.to_string());
+        let (dir, from, side) = (run_dir().join(format!("own{}", unique())), self.port.to_string(), self.side);
         blocking(move || {
             let port = super::servers::free_port();
-            script("pg.sh", &["copy", &dir.display().to_string(), &port.to_string(), &from]);
-            Self { port, dir }
+            pg_sh(side, &["copy", &dir.display().to_string(), &port.to_string(), &from]);
+            Self { port, dir, side }
         })
         .await
     }
@@ -47,8 +57,8 @@ impl Cluster {
     }
 
     async fn ctl(&self, what: &'static str, more: &'static str) {
-        let dir = self.dir.display().to_string();
-        blocking(move || script("pg.sh", &[what, &dir, more])).await;
+        let (dir, side) = (self.dir.display().to_string(), self.side);
+        blocking(move || pg_sh(side, &[what, &dir, more])).await;
     }
 
     /// `fast`, `immediate` or `smart`. Returns when it has stopped.
@@ -95,7 +105,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let stop = std::panic::catch_unwind(|| script("pg.sh", &["stop", &self.dir.display().to_string(), "immediate"]));
+        let stop = std::panic::catch_unwind(|| pg_sh(self.side, &["stop", &self.dir.display().to_string(), "immediate"]));
         // A second panic would end the whole run; the watchdog sees to what is left.
         if stop.is_ok() {
             std::fs::remove_dir_all(&self.dir).ok();

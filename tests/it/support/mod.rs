@@ -17,7 +17,7 @@
 //! - `World::kafka("name")` is the same through the shared broker; `both_logs!(name, |w| { ... })` makes a test of each kind.
 //! - One shared source cluster, one shared target cluster, one broker, started when first asked for; tests run in parallel in databases
 //!   of their own. So in the shared ones: no open transactions beyond a moment (they hold up every slot's creation), no prepared
-//!   ones, no ALTER SYSTEM, no restarts. For those: `World::own_source("name")`, `own_target`, or `Cluster::start(&[conf lines])`, with
+//!   ones, no ALTER SYSTEM, no restarts. For those: `World::own_source("name")`, `own_target`, or `Cluster::source(&[conf lines])`, with
 //!   `stop(mode)`, `start_again`, `restart(mode)`, `kill9`, `promote`, `set(lines)`, `standby()`, `db(name)`.
 //! - `w.cli("check", &["--json"])` runs a command on the connector's file: `.code`, `.stdout`, `.stderr`, `.json()`, `.assert_code(0)`;
 //!   `tablelift(&[...])` runs with exactly these arguments. `w.status()` is `status --json`; `w.get("/metrics")` asks the daemon.
@@ -28,6 +28,8 @@
 //! - `Load::start(&w, clients)`: inserts, updates, deletes, key changes, transfers; `.stop().await`; survives restarts; `Load::equal(&w)`.
 //! - `eventually(what, PATIENCE, async || ...)` for conditions, `steadily(what, time, ...)` for what must stay so. No sleeps.
 //! - `w.topic("public.t")`, `w.read_topic(&topic)`: the events of a topic, as an ordinary consumer sees them.
+//! - `TABLELIFT_SOURCE_PG=13 TABLELIFT_TARGET_PG=18` before `cargo test`: servers of these versions. A test of what only newer ones have begins
+//!   with `if Side::Source.major() < 16 { return; }`.
 //! - A watchdog process ends all servers and daemons and removes their folder when the test process is gone, also by SIGKILL.
 //!
 //! Use it from another test file with `#[path = "it/support/mod.rs"] mod support;`, or, better, add a module to `tests/it/main.rs`.
@@ -54,6 +56,7 @@ pub use daemon::{Daemon, Output, tablelift};
 pub use db::{Db, said};
 pub use load::Load;
 pub use proxy::Proxy;
+pub use servers::Side;
 pub use topic::Event;
 pub use wait::{PATIENCE, eventually, steadily};
 pub use world::{File, Log, World};

@@ -57,15 +57,15 @@ impl World {
 
     /// The source in a cluster of its own, with these lines in its configuration.
     pub async fn own_source(name: &str, log: Log, conf: &[&str]) -> Self {
-        Self::build(name, log, Some(Cluster::start(conf).await), None).await
+        Self::build(name, log, Some(Cluster::source(conf).await), None).await
     }
 
     pub async fn own_target(name: &str, log: Log, conf: &[&str]) -> Self {
-        Self::build(name, log, None, Some(Cluster::start(conf).await)).await
+        Self::build(name, log, None, Some(Cluster::target(conf).await)).await
     }
 
     pub async fn own_both(name: &str, log: Log, conf: &[&str]) -> Self {
-        Self::build(name, log, Some(Cluster::start(conf).await), Some(Cluster::start(conf).await)).await
+        Self::build(name, log, Some(Cluster::source(conf).await), Some(Cluster::target(conf).await)).await
     }
 
     async fn build(name: &str, log: Log, source: Option<Cluster>, target: Option<Cluster>) -> Self {

@@ -6,11 +6,6 @@ insert into t values (2, 'nothing', 0) on conflict do nothing;
 
 insert into feed values (3, 'merged'), (4, null), (502, 'inserted');
 
-merge into t using feed on t.id = feed.id
-  when matched and feed.v is null then delete
-  when matched then update set v = feed.v
-  when not matched then insert values (feed.id, feed.v, 9);
-
 with gone as (delete from t where id between 10 and 20 returning *), kept as (insert into feed select id, v from gone returning id)
 update t set n = 100 where id in (select id + 20 from gone);
 

@@ -1,2 +1,1 @@
-create table parent (id int primary key);
-create table child (id int primary key, parent int references parent on delete cascade on update cascade);
+../triggers_of_the_target_stay_off/schema.sql

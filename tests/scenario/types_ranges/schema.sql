@@ -1,1 +1,1 @@
-create table t (id int primary key, a int4range, b numrange, c tstzrange, d daterange, e int8multirange, f tsmultirange, g tsrange);
+create table t (id int primary key, a int4range, b numrange, c tstzrange, d daterange, g tsrange);

@@ -3,6 +3,7 @@
 use super::{CaptureLife, Half};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
+use crate::chunk::Part;
 use crate::config::Connector;
 use crate::event::{Encoder, Frame};
 use crate::log::kafka::Producer;
@@ -78,10 +79,15 @@ pub async fn take_up(
         let fresh = of_table().any(|state| !state.copied && !state.copying);
         let under_way = |target: &&TableName| fresh || of_table().any(|state| state.target == **target && state.copying);
         table.copying = table.targets.iter().filter(under_way).cloned().collect();
-        table.repeats = repeats;
+        let again = || of_table().filter(|state| repeats && state.copying);
+        (table.repeats, table.sweeps) = (repeats, again().any(|state| state.sweeps));
+        table.partial = repeats && again().all(|state| state.partial);
         if let Some(first) = table.copying.first() {
             copying.push((number, first.clone(), repeats));
         }
+    }
+    for table in tables.iter().filter(|table| table.copying.len() > 1) {
+        join(source, (&target, name, epoch), table).await?;
     }
     let ranges = copy_range::read(&target, name).await?;
     let until = window_of(states.iter());
@@ -99,7 +105,28 @@ pub async fn take_up(
 fn copy_table(spec: &TableSpec, plans: &[TablePlan]) -> CopyTable {
     let mine = plans.iter().enumerate().filter(|(_, plan)| plan.source == spec.shape.name);
     let (meters, targets) = mine.map(|(number, plan)| (number, plan.target.clone())).unzip();
-    CopyTable { source: spec.shape.name.clone(), targets, copying: Vec::new(), repeats: false, loads: false, meters }
+    let (copying, source) = (Vec::new(), spec.shape.name.clone());
+    CopyTable { source, targets, copying, repeats: false, sweeps: false, partial: false, loads: false, meters }
+}
+
+/// Copies of one topic for several targets that were asked for one by one: one reads for all of them, from the beginning.
+async fn join(source: &Client, (target, name, epoch): (&Client, &str, i64), table: &CopyTable) -> Result<(), PipelineError> {
+    let mut asked = copy_range::read(target, name).await?;
+    asked.retain(|range| table.copying.contains(&range.target));
+    let (first, others) = table.copying.split_first().expect("several");
+    if asked.iter().all(|range| &range.target == first) {
+        return Ok(());
+    }
+    let found = catalog::parts(source, std::slice::from_ref(&table.source)).await?;
+    let mut parts = found.get(&table.source).cloned().unwrap_or_default();
+    if table.partial {
+        let of = |part: &Part| asked.iter().any(|asked| asked.range.relation() == part.relation);
+        parts.retain(of);
+    }
+    for other in others {
+        TargetError::fenced_unless(copy_range::plan(target, name, epoch, other, &[]).await?)?;
+    }
+    Ok(TargetError::fenced_unless(copy_range::plan(target, name, epoch, first, &crate::chunk::plan(&parts)).await?)?)
 }
 
 fn window_of<'s>(states: impl Iterator<Item = &'s TableState>) -> EndLsn {

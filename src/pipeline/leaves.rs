@@ -1,0 +1,303 @@
+//! Partitions that come, go, or change as a whole. TRUNCATE, DETACH, DROP and ATTACH of one of them leave no trace in the stream of its root
+//! (PostgreSQL's manual, CREATE PUBLICATION, `publish_via_partition_root`): the catalog tells. What came is read, and where rows may be gone,
+//! the target's keys are held against the source; both once the target has everything that was committed before, for what the stream brings
+//! of a partition after that is newer than what was done to it.
+
+use super::held::{Held, held};
+use super::{PipelineError, Tasks, session};
+use crate::catalog;
+use crate::change::{EndLsn, Lsn, TableName};
+use crate::config::Connector;
+use crate::preflight::{self, Compiled};
+use crate::source;
+use crate::store::copy_range::{self, Scope};
+use crate::store::table_state::{self, TableState};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_postgres::Client;
+
+/// What tells that a partition is the one it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    /// `pg_relation_filenode`: TRUNCATE gives it another, and whatever writes its rows anew.
+    file: u32,
+    /// The sum of the transactions that attached it, and the partitions it lies in: one that was detached for a while has others.
+    attached: i64,
+}
+
+/// By `pg_class.oid`.
+type Leaves = BTreeMap<u32, Mark>;
+
+/// What is recorded of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// What the target's rows are of, apart from the stream.
+    known: Leaves,
+    /// They became others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved: Option<Moved>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Moved {
+    leaves: Leaves,
+    /// What was committed before they were seen ends before it: a [`Lsn`].
+    at: u64,
+}
+
+/// A partition as it is.
+struct Found {
+    mark: Mark,
+    /// Whether it has blocks; `None`: somebody has locked it.
+    filled: Option<bool>,
+}
+
+/// What is to be done about a table.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    /// Partitions came that have no rows yet, or none were recorded: they only are to be known.
+    Know,
+    /// They became others: what is to be read is known, and waits for the stream.
+    Wait,
+    /// The stream has come so far.
+    Read,
+}
+
+fn step(record: Option<&Record>, found: &BTreeMap<u32, Found>, passed: impl Fn(EndLsn) -> bool) -> Step {
+    let Some(record) = record else { return Step::Know };
+    if let Some(moved) = &record.moved {
+        return if passed(EndLsn(Lsn(moved.at))) { Step::Read } else { Step::Nothing };
+    }
+    let now = marks(found);
+    let came = || now.keys().filter(|oid| !record.known.contains_key(oid)).map(|oid| found[oid].filled);
+    let others_stay = record.known.iter().all(|(oid, mark)| now.get(oid) == Some(mark));
+    match (others_stay, came().all(|filled| filled == Some(false)), came().any(|filled| filled.is_none())) {
+        (true, true, _) if now == record.known => Step::Nothing,
+        (true, true, _) => Step::Know,
+        (_, _, true) => Step::Nothing,
+        _ => Step::Wait,
+    }
+}
+
+fn marks(found: &BTreeMap<u32, Found>) -> Leaves {
+    found.iter().map(|(&oid, found)| (oid, found.mark)).collect()
+}
+
+/// Partitions that are to be read, and whether rows may be gone.
+fn differences(record: &Record, moved: &Moved) -> (BTreeSet<u32>, bool) {
+    let is_other = |(oid, mark): &(&u32, &Mark)| record.known.get(oid) != Some(mark);
+    let read = moved.leaves.iter().filter(is_other).map(|(&oid, _)| oid).collect();
+    (read, record.known.iter().any(|(oid, mark)| moved.leaves.get(oid) != Some(mark)))
+}
+
+/// Takes the plan from tables whose partitions cannot be followed, and does what is to be done about those that became others.
+///
+/// # Errors
+/// A database could not be asked.
+pub async fn hold(
+    source: &Client,
+    target: &Client,
+    connector: &Connector,
+    compiled: &mut [Compiled],
+) -> Result<(), PipelineError> {
+    let rooted = |one: &Compiled| one.plan.as_ref().is_ok_and(|plan| plan.partitioned).then(|| one.rule.source.clone());
+    let roots: Vec<TableName> = compiled.iter().filter_map(rooted).collect();
+    if roots.is_empty() {
+        return Ok(());
+    }
+    let Some(held) = held(target, &connector.name).await? else { return Ok(()) };
+    let unfit = catalog::leaves(source, &roots).await?;
+    let found = look(source, &roots).await?;
+    let records = table_state::leaves(target, &connector.name).await?;
+    for one in compiled {
+        let Ok(plan) = &one.plan else { continue };
+        let (Some(shape), Some(found)) = (&one.source, found.get(&plan.source)) else { continue };
+        let findings =
+            preflight::unfit_leaves(shape, unfit.get(&plan.source).map_or(&[][..], Vec::as_slice), one.rule.insert_only);
+        let Some(state) = held.tables.iter().find(|state| state.target == plan.target) else { continue };
+        let write = async |record: &Record| {
+            let text = serde_json::to_string(record).expect("plain data is always JSON");
+            table_state::set_leaves(target, &connector.name, &plan.target, &text).await
+        };
+        let known = Record { known: marks(found), moved: None };
+        if !state.copied {
+            // what the first copy is about to read, or reads
+            if !state.copying {
+                write(&known).await?;
+            }
+        } else {
+            let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok());
+            let passed = |at| has_passed(&held, state, at);
+            match (step(record.as_ref(), found, passed), record) {
+                (Step::Know, _) => write(&known).await?,
+                (Step::Wait, Some(record)) => {
+                    let at = source::emit_mark(source).await?.0.0;
+                    tracing::info!(table = %plan.source, "partitions came, went or have other files: their rows are read once the stream has come so far");
+                    write(&Record { moved: Some(Moved { leaves: known.known, at }), ..record }).await?;
+                }
+                (Step::Read, Some(Record { known, moved: Some(moved) })) => {
+                    read(source, target, connector, state, (&Record { known, moved: None }, moved)).await?;
+                }
+                _ => {}
+            }
+        }
+        if !findings.is_empty() {
+            one.plan = Err(findings);
+        }
+    }
+    Ok(())
+}
+
+/// The partitions that came are copied, and rows that went are looked for.
+async fn read(
+    source: &Client,
+    target: &Client,
+    connector: &Connector,
+    state: &TableState,
+    (record, moved): (&Record, Moved),
+) -> Result<(), PipelineError> {
+    let (read, sweeps) = differences(record, &moved);
+    let mut parts = catalog::parts(source, std::slice::from_ref(&state.source)).await?.remove(&state.source).unwrap_or_default();
+    parts.retain(|part| read.contains(&part.relation));
+    let record = Record { known: moved.leaves, moved: None };
+    let leaves = serde_json::to_string(&record).expect("plain data is always JSON");
+    let scope = Scope::Partitions { leaves: &leaves, sweeps };
+    if copy_range::resync(target, &connector.name, &state.target, &crate::chunk::plan(&parts), scope).await? {
+        let gone = if sweeps { ", and rows that went are looked for" } else { "" };
+        tracing::info!(table = %state.target, "{} of its partitions are read{gone}", parts.len());
+    }
+    Ok(())
+}
+
+/// Everything that ends before `at` is in the target, as far as it concerns the table.
+fn has_passed(held: &Held, state: &TableState, at: EndLsn) -> bool {
+    state.lacks_from.is_none() && state.halted.is_none() && held.end_of_others.is_some_and(|end| end >= at)
+}
+
+/// How it stands with the partitions of all tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stand {
+    AsKnown,
+    /// Some became others, and wait for the stream.
+    Waits,
+    /// Something is to be done.
+    Due,
+}
+
+/// Looks at them, but for tables that are `known` not to fit.
+///
+/// # Errors
+/// A database could not be asked.
+pub async fn stand(
+    source: &Client,
+    target: &Client,
+    connector: &Connector,
+    known: &BTreeSet<TableName>,
+) -> Result<Stand, PipelineError> {
+    let records = table_state::leaves(target, &connector.name).await?;
+    if records.is_empty() {
+        return Ok(Stand::AsKnown);
+    }
+    let Some(held) = held(target, &connector.name).await? else { return Ok(Stand::AsKnown) };
+    let is_due = |state: &&TableState| {
+        state.copied && records.contains_key(&state.target) && !known.contains(&state.source) && !known.contains(&state.target)
+    };
+    let due: Vec<&TableState> = held.tables.iter().filter(is_due).collect();
+    let names: Vec<TableName> = due.iter().map(|state| state.source.clone()).collect();
+    let found = look(source, &names).await?;
+    let stands = due.into_iter().filter_map(|state| {
+        let record = serde_json::from_str::<Record>(&records[&state.target]).ok();
+        let waits = record.as_ref().is_some_and(|record| record.moved.is_some());
+        let passed = |at| has_passed(&held, state, at);
+        Some(match step(record.as_ref(), found.get(&state.source)?, passed) {
+            Step::Nothing if waits => Stand::Waits,
+            Step::Nothing => Stand::AsKnown,
+            Step::Know | Step::Wait | Step::Read => Stand::Due,
+        })
+    });
+    Ok(stands.max().unwrap_or(Stand::AsKnown))
+}
+
+/// By roots; those that have no partitions, too.
+async fn look(source: &Client, roots: &[TableName]) -> Result<BTreeMap<TableName, BTreeMap<u32, Found>>, PipelineError> {
+    let sql = "WITH locked AS MATERIALIZED (
+             SELECT relation FROM pg_catalog.pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL)
+        SELECT n.nspname::text, c.relname::text, leaf.relid::oid, coalesce(pg_catalog.pg_relation_filenode(leaf.relid), 0)::oid,
+          (SELECT coalesce(pg_catalog.sum(i.xmin::text::bigint), 0)::bigint FROM pg_catalog.pg_partition_ancestors(leaf.relid) AS above
+             JOIN pg_catalog.pg_inherits i ON i.inhrelid = above.relid),
+          CASE WHEN leaf.relid NOT IN (SELECT relation FROM locked) THEN pg_catalog.pg_relation_size(leaf.relid) > 0 END
+        FROM (SELECT DISTINCT * FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)) AS w
+        JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+        JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind = 'p'
+        LEFT JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) AS leaf ON leaf.isleaf AND leaf.relid <> c.oid";
+    let schemas: Vec<&str> = roots.iter().map(|name| name.schema.as_str()).collect();
+    let names: Vec<&str> = roots.iter().map(|name| name.name.as_str()).collect();
+    let rows = source.query(sql, &[&schemas, &names]).await.map_err(|source| PipelineError::Query { side: "source", source })?;
+    let mut found: BTreeMap<TableName, BTreeMap<u32, Found>> = BTreeMap::new();
+    for row in &rows {
+        let leaves = found.entry(TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))).or_default();
+        if let Some(oid) = row.get::<_, Option<u32>>(2) {
+            let mark = Mark { file: row.get(3), attached: row.get(4) };
+            leaves.insert(oid, Found { mark, filled: row.get(5) });
+        }
+    }
+    Ok(found)
+}
+
+/// Whether the target's rows are of the partitions that the source has.
+///
+/// # Errors
+/// A database could not be asked.
+pub async fn partitions_are_known(connector: &Connector) -> Result<bool, PipelineError> {
+    let (tasks, name) = (Tasks::default(), connector.object_name());
+    let target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
+    if table_state::leaves(&target, &connector.name).await?.is_empty() {
+        // and the source, which may be away, need not be asked
+        return Ok(true);
+    }
+    let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
+    Ok(stand(&source, &target, connector, &BTreeSet::new()).await? == Stand::AsKnown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(leaves: &[(u32, u32, Option<bool>)]) -> BTreeMap<u32, Found> {
+        let found = |&(oid, file, filled): &(u32, u32, Option<bool>)| (oid, Found { mark: Mark { file, attached: 7 }, filled });
+        leaves.iter().map(found).collect()
+    }
+
+    fn knows(leaves: &[(u32, u32, Option<bool>)]) -> Record {
+        Record { known: marks(&found(leaves)), moved: None }
+    }
+
+    #[test]
+    fn what_is_to_be_done_follows_from_what_came_and_went() {
+        let full = Some(true);
+        let record = knows(&[(1, 10, full), (2, 20, full)]);
+        let after = |leaves: &[(u32, u32, Option<bool>)]| step(Some(&record), &found(leaves), |_| true);
+        assert_eq!(after(&[(1, 10, full), (2, 20, None)]), Step::Nothing, "as it was");
+        assert_eq!(after(&[(1, 10, full), (2, 20, full), (3, 30, Some(false))]), Step::Know, "an empty one came");
+        assert_eq!(after(&[(1, 10, full), (2, 20, full), (3, 30, full)]), Step::Wait, "one came with rows");
+        assert_eq!(after(&[(1, 10, full), (2, 20, full), (3, 30, None)]), Step::Nothing, "it cannot be told yet");
+        assert_eq!(after(&[(1, 10, full), (2, 21, Some(false))]), Step::Wait, "one was emptied");
+        assert_eq!(after(&[(1, 10, full)]), Step::Wait, "one went");
+        assert_eq!(after(&[(1, 10, full), (3, 30, Some(false))]), Step::Wait, "one went, an empty one came");
+        assert_eq!(step(None, &found(&[]), |_| true), Step::Know);
+        let moved = Some(Moved { leaves: Leaves::new(), at: 5 });
+        let record = Record { moved, ..record };
+        assert_eq!(step(Some(&record), &found(&[]), |_| false), Step::Nothing);
+        assert_eq!(step(Some(&record), &found(&[]), |at| at == EndLsn(Lsn(5))), Step::Read);
+    }
+
+    #[test]
+    fn only_what_is_another_is_read() {
+        let now = |leaves: &[(u32, u32, Option<bool>)]| Moved { leaves: marks(&found(leaves)), at: 0 };
+        let record = knows(&[(1, 10, None), (2, 20, None)]);
+        assert_eq!(differences(&record, &now(&[(1, 10, None), (2, 20, None), (3, 30, None)])), (BTreeSet::from([3]), false));
+        assert_eq!(differences(&record, &now(&[(1, 11, None), (2, 20, None)])), (BTreeSet::from([1]), true));
+        assert_eq!(differences(&record, &now(&[(2, 20, None)])), (BTreeSet::new(), true));
+    }
+}

@@ -1,0 +1,2 @@
+source: select id, v from t
+target: select id, v from t

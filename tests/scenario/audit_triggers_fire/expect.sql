@@ -1,0 +1,4 @@
+select * from t
+
+source: select id from t
+target: select id from seen

@@ -1,0 +1,1 @@
+../cascades_of_the_source/source.sql

@@ -1,0 +1,1 @@
+create table t (id int primary key, u int unique deferrable initially deferred, v text);

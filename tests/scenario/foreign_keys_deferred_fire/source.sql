@@ -1,0 +1,2 @@
+insert into parent select g, 'p' from generate_series(1, 20) g;
+insert into child select g, g % 20 + 1, 'c' from generate_series(1, 100) g;

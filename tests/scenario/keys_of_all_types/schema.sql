@@ -1,0 +1,16 @@
+create extension citext;
+create type mood as enum ('b', 'a');
+create table numerics (id numeric primary key, v int);
+create table floats (id float8 primary key, v int);
+create table stamps (id timestamptz primary key, v int);
+create table bools (id bool primary key, v int);
+create table bytes (id bytea primary key, v int);
+create table docs (id jsonb primary key, v int);
+create table lists (id int[] primary key, v int);
+create table spans (id int4range primary key, v int);
+create table chars (id char(5) primary key, v int);
+create table enums (id mood primary key, v int);
+create table words (id text collate "C" primary key, v int);
+create table nets (id inet primary key, v int);
+create table days (id date primary key, v int);
+create table times (id interval primary key, v int);

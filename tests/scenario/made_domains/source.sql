@@ -1,0 +1,10 @@
+create domain positive as int check (value > 0);
+create domain small as positive constraint "below ten" check (value < 10);
+create domain words as text[] check (array_length(value, 1) < 10);
+create type mood as enum ('sad', 'ok');
+create domain feeling as mood not null default 'sad';
+create domain code as varchar(8) collate "C" default 'none' not null constraint shape check (value ~ '^[a-z]*$');
+create type pair as (a positive, f mood);
+create domain checked as pair check ((value).a > 1);
+create table t (id positive primary key, n small, w words, f feeling, c code, p checked, ns small[]);
+insert into t values (1);

@@ -1,0 +1,10 @@
+create type state as enum ('open', 'done');
+create table p (id int, at date not null, s state default 'open', v text, w text generated always as (upper(v)) stored, primary key (id, at)) partition by range (at);
+create table p_old partition of p for values from ('2020-01-01') to ('2021-01-01');
+create table p_new partition of p default partition by list (id);
+create table p_new_1 partition of p_new for values in (1, 2, 3);
+create table p_new_2 partition of p_new default;
+create index on p (v);
+create table refers (id int primary key, p_id int, p_at date, foreign key (p_id, p_at) references p on delete cascade);
+insert into p select g, date '2020-06-01' + g * 30, 'open', 'v' from generate_series(1, 20) g;
+insert into refers values (1, 1, '2020-07-01');

@@ -1,0 +1,10 @@
+create schema sales;
+create schema "Stock Room";
+create table customers (id int primary key, favourite int);
+create table "Stock Room".items (sku text primary key, last_customer int references customers);
+create table sales.orders (id int primary key, customer int not null references customers on delete cascade, sku text references "Stock Room".items on update cascade, parent int references sales.orders);
+alter table customers add foreign key (favourite) references sales.orders deferrable initially deferred;
+insert into customers values (1), (2);
+insert into "Stock Room".items values ('a', 1), ('b', 2);
+insert into sales.orders values (1, 1, 'a', null), (2, 2, 'b', 1);
+update customers set favourite = id;

@@ -1,0 +1,10 @@
+create type mood as enum ('sad', 'ok', 'it''s "quoted", \', '');
+create type pair as (a int, m mood);
+create type deep as (p pair, ps pair[], "a b" mood[]);
+create type "Upper Case" as enum ('A', 'b');
+create type span as range (subtype = date);
+create type nobody_uses_it as enum ('x');
+create table t (id int primary key, m mood default 'ok', ms mood[], q pair, qs pair[], d deep, ds deep[], k "Upper Case", s span, ss span[]);
+create table keyed (m mood primary key, q pair not null);
+insert into t (id) values (1), (2);
+insert into keyed values ('sad', '(1,ok)');

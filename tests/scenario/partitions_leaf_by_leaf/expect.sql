@@ -1,0 +1,3 @@
+select * from t_1
+
+select * from t_2

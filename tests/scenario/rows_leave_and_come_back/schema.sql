@@ -1,0 +1,1 @@
+create table t (a int, b text, v int, primary key (a, b));

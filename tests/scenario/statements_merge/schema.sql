@@ -1,0 +1,1 @@
+../statements_of_all_kinds/schema.sql
