@@ -269,7 +269,7 @@ impl Sender<'_> {
 
 /// The text of a row's key; `None`: it cannot be told.
 pub fn key(plan: &TablePlan, binding: &Binding, row: &Row) -> Option<SourceKey> {
-    let text = |&input: &usize| match row.cell(binding.column(input)) {
+    let text = |&input: &usize| match binding.cell(row, input) {
         Some(Cell::Text(text)) => std::str::from_utf8(text).ok().map(str::to_owned),
         _ => None,
     };

@@ -178,14 +178,14 @@ pub(super) fn missing(plan: &TablePlan, binding: &Binding, row: &Row) -> Partial
         return Partial::new();
     }
     let cells: Vec<Cell<'_>> = row.cells().collect();
-    (0..plan.inputs.len()).filter(|&input| cells.get(binding.column(input)) == Some(&Cell::Unchanged)).collect()
+    let is_missing = |input: &usize| binding.column(*input).and_then(|at| cells.get(at)) == Some(&Cell::Unchanged);
+    (0..plan.inputs.len()).filter(is_missing).collect()
 }
 
 /// Whether the key's text is the same in both rows; `None` where a key cell is not there.
 pub(super) fn same_key(plan: &TablePlan, binding: &Binding, old: &Row, new: &Row) -> Option<bool> {
     for &input in &plan.key {
-        let column = binding.column(input);
-        match (old.cell(column)?, new.cell(column)?) {
+        match (binding.cell(old, input)?, binding.cell(new, input)?) {
             (Cell::Text(old), Cell::Text(new)) if old == new => {}
             (Cell::Text(_), Cell::Text(_)) => return Some(false),
             _ => return None,
@@ -197,14 +197,14 @@ pub(super) fn same_key(plan: &TablePlan, binding: &Binding, old: &Row, new: &Row
 /// The key as bytes that are equal exactly when the keys are.
 fn key<'a>(plan: &TablePlan, binding: &Binding, row: &'a Row) -> Option<Key<'a>> {
     if let [input] = plan.key[..] {
-        return match row.cell(binding.column(input))? {
+        return match binding.cell(row, input)? {
             Cell::Text(text) => Some(Cow::Borrowed(canonical(plan.inputs[input].key_text, text))),
             _ => None,
         };
     }
     let mut whole = Vec::new();
     for &input in &plan.key {
-        let Cell::Text(text) = row.cell(binding.column(input))? else { return None };
+        let Cell::Text(text) = binding.cell(row, input)? else { return None };
         whole.extend_from_slice(canonical(plan.inputs[input].key_text, text));
         whole.push(SEPARATOR);
     }

@@ -50,13 +50,20 @@ impl Routes {
     pub fn route(&self, change: Change, out: &mut Vec<Item>) {
         let Some(bound) = self.by_relation.get(&change.table.relation_id) else { return };
         if let Some(((plan, binding), others)) = bound.split_last() {
+            let held = |binding: &Result<Arc<Binding>, Arc<Vec<Misfit>>>| match binding {
+                Ok(bound) => {
+                    bound.lacks(change.position.commit).map_or_else(|| binding.clone(), |misfit| Err(Arc::new(vec![misfit])))
+                }
+                Err(_) => binding.clone(),
+            };
             out.extend(others.iter().map(|(plan, binding)| Item {
                 plan: *plan,
                 change: change.clone(),
-                binding: binding.clone(),
+                binding: held(binding),
                 base: Base::Exact,
             }));
-            out.push(Item { plan: *plan, change, binding: binding.clone(), base: Base::Exact });
+            let binding = held(binding);
+            out.push(Item { plan: *plan, change, binding, base: Base::Exact });
         }
     }
 }

@@ -89,7 +89,8 @@ fn columns_sql() -> String {
     format!(
         "SELECT a.attrelid, a.attname::text, {full}, {base}, a.atttypid, t.typtype::text, t.typcategory::text,
                 a.attnotnull OR t.typnotnull, CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END,
-                coalesce(l.collisdeterministic, true), a.atthasdef OR a.atthasmissing OR a.attidentity <> ''
+                coalesce(l.collisdeterministic, true), a.atthasdef OR a.atthasmissing OR a.attidentity <> '',
+                a.attnum::integer
            FROM pg_attribute a
            JOIN pg_type t ON t.oid = a.atttypid
            LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -111,5 +112,6 @@ fn column(row: &Row) -> Result<SourceColumn, tokio_postgres::Error> {
         generated: row.try_get(8)?,
         collation_deterministic: row.try_get(9)?,
         has_default: row.try_get(10)?,
+        number: row.try_get(11)?,
     })
 }

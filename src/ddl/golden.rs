@@ -25,6 +25,7 @@ fn source() -> SourceShape {
         not_null: ["id", "email", "cents"].contains(&name),
         generated: None,
         collation_deterministic: true,
+        number: 0,
         has_default: false,
     };
     SourceShape {

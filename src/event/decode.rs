@@ -39,18 +39,12 @@ pub enum Kind {
 /// Reads the events of one table. Keeps memory from row to row, so each worker has its own.
 pub struct Decoder {
     table: Arc<Table>,
-    added: Vec<usize>,
     slots: Slots,
 }
 
 impl Decoder {
     pub fn new(table: Arc<Table>) -> Self {
-        Self::before(table, Vec::new())
-    }
-
-    /// For events from before some columns were `added`, which were NULL in all rows then.
-    pub fn before(table: Arc<Table>, added: Vec<usize>) -> Self {
-        Self { table, added, slots: Slots::default() }
+        Self { table, slots: Slots::default() }
     }
 
     pub fn table(&self) -> &Arc<Table> {
@@ -98,8 +92,7 @@ impl Decoder {
             None => Vec::new(),
             Some(names) => self.columns(names)?,
         };
-        let mut reader =
-            Reader { table: &self.table, unchanged: &unchanged, added: &self.added, slots: &mut self.slots, fault: None };
+        let mut reader = Reader { table: &self.table, unchanged: &unchanged, slots: &mut self.slots, fault: None };
         let envelope = reader.envelope(value).map_err(|fault| self.fault(fault))?;
         let missing = |field| DecodeError::NoField { table: self.table.name.clone(), field };
         let op = match envelope.op.ok_or_else(|| missing("op"))? {

@@ -278,19 +278,6 @@ fn what_has_no_form_is_refused_by_name() {
 }
 
 #[test]
-fn a_row_from_before_a_column_was_added_has_null_in_it() {
-    let table = orders();
-    let headers = [(b"tablelift-epoch".as_slice(), Some(b"1".as_slice())), (b"tablelift-position", Some(b"1/0/1/0"))];
-    let whole = r#"{"before":null,"after":{"id":1,"line":"1","paid":false},"source":{"ts_us":1},"op":"c"}"#;
-    let note = table.columns.iter().position(|column| column.name == "note").unwrap();
-    let mut decoder = Decoder::before(Arc::clone(&table), vec![note]);
-    let Kind::Change { change, .. } = decoder.event(Some(whole.as_bytes()), headers).unwrap().kind else { panic!("no change") };
-    assert_eq!(change.after.unwrap().cell(note), Some(Cell::Null));
-    let short = r#"{"before":null,"after":{"id":1,"line":"1"},"source":{"ts_us":1},"op":"c"}"#;
-    assert!(matches!(decoder.event(Some(short.as_bytes()), headers), Err(DecodeError::NoColumn { .. })));
-}
-
-#[test]
 fn what_cannot_be_read_is_refused_by_name_and_never_quoted() {
     let table = orders();
     let mut decoder = Decoder::new(Arc::clone(&table));

@@ -35,8 +35,6 @@ pub(super) struct Envelope {
 pub(super) struct Reader<'t> {
     pub table: &'t Table,
     pub unchanged: &'t [usize],
-    /// Columns that the table did not have when the row was written.
-    pub added: &'t [usize],
     pub slots: &'t mut Slots,
     pub fault: Option<Fault>,
 }
@@ -197,7 +195,6 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
             }
             next = at + 1;
         }
-        reader.slots.fill(reader.added);
         match reader.slots.first_absent() {
             Some(at) if after => Err(reader.fail(Fault::NoColumn(at))),
             absent => Ok(Some(DecodedRow { row: reader.slots.row(), complete: absent.is_none() })),

@@ -46,15 +46,6 @@ impl Slots {
         !matches!(self.slots[at], Slot::Absent)
     }
 
-    /// Nothing came for them: they are null.
-    pub fn fill(&mut self, columns: &[usize]) {
-        for &at in columns {
-            if !self.is_taken(at) {
-                self.null(at);
-            }
-        }
-    }
-
     pub fn first_absent(&self) -> Option<usize> {
         self.slots.iter().position(|slot| matches!(slot, Slot::Absent))
     }

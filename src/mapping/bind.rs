@@ -1,14 +1,18 @@
-//! Finding a plan's inputs in the rows of the stream: by name, anew for each Relation message, since columns may have come and gone between them.
+//! Finding a plan's inputs in the rows of the stream: by name, anew for each Relation message, since columns may have come and gone between
+//! them. The stream may be behind: it then brings a table as it was before a column came, went or got its name.
 
-use super::{Ignore, OnNewColumn, TablePlan};
-use crate::change::{Cell, ReplicaIdentity, Row, Table};
+use super::{Ignore, Input, OnNewColumn, TablePlan};
+use crate::change::{Cell, CommitLsn, Lsn, ReplicaIdentity, Row, Table};
 
 /// Where each input of a plan stands in the rows of one relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    columns: Vec<usize>,
+    /// None: the row is from before the column came.
+    columns: Vec<Option<usize>>,
     /// The inputs are the row's columns, in order: nothing to look up.
     identical: bool,
+    /// From here on a row without this column is no longer one from before it.
+    until: Option<(Lsn, String)>,
 }
 
 /// How the stream's table no longer fits the plan.
@@ -34,9 +38,17 @@ impl TablePlan {
     pub fn bind(&self, table: &Table) -> Result<Binding, Vec<Misfit>> {
         let mut misfits = Vec::new();
         let mut columns = Vec::with_capacity(self.inputs.len());
+        let mut until: Option<(Lsn, String)> = None;
         for (at, input) in self.inputs.iter().enumerate() {
-            let Some(found) = table.columns.iter().position(|column| column.name == input.name) else {
-                misfits.push(Misfit::Gone(input.name.clone()));
+            let Some(found) = table.columns.iter().position(|column| self.is_now(&column.name, &input.name)) else {
+                match self.came(at, input, table) {
+                    Some(lsn) if until.as_ref().is_none_or(|(earlier, _)| lsn < *earlier) => {
+                        until = Some((lsn, input.name.clone()))
+                    }
+                    Some(_) => {}
+                    None => misfits.push(Misfit::Gone(input.name.clone())),
+                }
+                columns.push(None);
                 continue;
             };
             if table.columns[found].type_oid != input.source_type_oid {
@@ -46,20 +58,30 @@ impl TablePlan {
             if self.key.contains(&at) && !told {
                 misfits.push(Misfit::Identity(input.name.clone()));
             }
-            columns.push(found);
+            columns.push(Some(found));
         }
         misfits.extend(self.new_columns(table));
         misfits.extend(self.moved(&columns));
-        let identical = columns.len() == table.columns.len() && columns.iter().enumerate().all(|(at, &found)| at == found);
-        if misfits.is_empty() { Ok(Binding { columns, identical }) } else { Err(misfits) }
+        let identical = columns.len() == table.columns.len() && columns.iter().enumerate().all(|(at, &found)| Some(at) == found);
+        if misfits.is_empty() { Ok(Binding { columns, identical, until }) } else { Err(misfits) }
+    }
+
+    /// Whether a name of the stream is that of an input's column.
+    fn is_now(&self, told: &str, name: &str) -> bool {
+        told == name || self.former.get(told).is_some_and(|now| now.as_deref() == Some(name))
+    }
+
+    /// Until where a table may lack an input's column because that came later. Not if the table has a column that we know nothing of: that
+    /// may be it, under another name.
+    fn came(&self, at: usize, input: &Input, table: &Table) -> Option<Lsn> {
+        let known = |name: &String| self.known_columns.contains(name) || self.former.contains_key(name);
+        let all_known = table.columns.iter().all(|column| known(&column.name));
+        input.came.filter(|_| all_known && !self.key.contains(&at))
     }
 
     /// Columns keep their order for as long as they live: one that stands elsewhere is another one under the same name.
-    fn moved(&self, columns: &[usize]) -> Option<Misfit> {
-        if columns.len() < self.inputs.len() {
-            return None;
-        }
-        let mut order: Vec<usize> = (0..self.inputs.len()).collect();
+    fn moved(&self, columns: &[Option<usize>]) -> Option<Misfit> {
+        let mut order: Vec<usize> = (0..self.inputs.len()).filter(|&at| columns[at].is_some()).collect();
         order.sort_unstable_by_key(|&at| self.inputs[at].column);
         let moved = order.windows(2).find(|pair| columns[pair[0]] > columns[pair[1]])?;
         Some(Misfit::Moved(self.inputs[moved[0]].name.clone()))
@@ -71,14 +93,25 @@ impl TablePlan {
             Ignore::Columns(names) => names.contains(name) || self.rule.on_new_column == OnNewColumn::Ignore,
         };
         let names = table.columns.iter().map(|column| &column.name);
-        names.filter(move |name| !self.known_columns.contains(name) && !ignored(name)).map(|name| Misfit::New(name.clone()))
+        let known = |name: &String| self.known_columns.contains(name) || self.former.contains_key(name);
+        names.filter(move |name| !known(name) && !ignored(name)).map(|name| Misfit::New(name.clone()))
     }
 }
 
 impl Binding {
-    /// The row's column that holds an input.
-    pub fn column(&self, input: usize) -> usize {
+    /// The cell of a row that an input takes.
+    pub fn cell<'a>(&self, row: &'a Row, input: usize) -> Option<Cell<'a>> {
+        row.cell(self.columns[input]?)
+    }
+
+    /// Where an input stands in a row's cells.
+    pub fn column(&self, input: usize) -> Option<usize> {
         self.columns[input]
+    }
+
+    /// A change that was committed here lacks a column that it must have.
+    pub fn lacks(&self, commit: CommitLsn) -> Option<Misfit> {
+        self.until.as_ref().filter(|(until, _)| commit.0 >= *until).map(|(_, column)| Misfit::Gone(column.clone()))
     }
 
     /// The plan's input cells of a row, in the order of the inputs, into `out`.
@@ -89,6 +122,6 @@ impl Binding {
             return;
         }
         let all: Vec<Cell<'a>> = row.cells().collect();
-        out.extend(self.columns.iter().map(|&column| all.get(column).copied().unwrap_or(Cell::Null)));
+        out.extend(self.columns.iter().map(|&column| column.and_then(|at| all.get(at).copied()).unwrap_or(Cell::Null)));
     }
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::finding::Finding;
 use crate::pg::quote;
+use std::collections::BTreeMap;
 
 /// Compiles a rule against both tables.
 ///
@@ -50,6 +51,7 @@ pub fn compile(rule: &Rule, source: &SourceShape, target: &TargetShape, facts: &
         partitioned: source.kind == 'p',
         secondary_uniques: target.uniques.iter().any(|unique| unique.exclusion || !is_key(&unique.columns)),
         known_columns: source.columns.iter().map(|column| column.name.clone()).collect(),
+        former: BTreeMap::new(),
         fingerprint: fingerprint(rule),
         cascades: !target.cascades.is_empty(),
         key_text: worst,
@@ -224,6 +226,7 @@ fn inputs(source: &SourceShape, drafts: &[Draft<'_>], facts: &Facts, key: &[Stri
                 wire: wire(&sql_type),
                 integer: matches!(column.type_base.as_str(), "smallint" | "integer" | "bigint"),
                 key_text: key_text(column),
+                came: None,
                 sql_type,
             }
         })

@@ -15,6 +15,7 @@ fn source(columns: &[(&str, &str)], key: &[&str]) -> SourceShape {
         not_null: at == 0,
         generated: None,
         collation_deterministic: true,
+        number: 0,
         has_default: false,
     };
     let key: Vec<String> = key.iter().map(|&name| name.to_owned()).collect();

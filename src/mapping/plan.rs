@@ -1,7 +1,8 @@
 //! The compiled rule.
 
 use super::Rule;
-use crate::change::TableName;
+use crate::change::{Lsn, TableName};
+use std::collections::BTreeMap;
 
 /// How rows are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Input {
     pub key_text: KeyText,
     /// Sorts as a number on the client: keys in index order make updates cheaper.
     pub integer: bool,
+    /// The column was added before here, without a default: where an earlier change does not have it, it was NULL.
+    pub came: Option<Lsn>,
 }
 
 /// A target column that the plan fills.
@@ -95,6 +98,8 @@ pub struct TablePlan {
     pub secondary_uniques: bool,
     /// Every column the compiled source shape has: any other that appears is new.
     pub known_columns: Vec<String>,
+    /// Names that earlier changes have for its columns, with what they are called now; none where the column is gone.
+    pub former: BTreeMap<String, Option<String>>,
     /// What the rule says of which rows and values arrive, as JSON; recorded at the first start and compared at each later one.
     pub fingerprint: String,
     /// Foreign keys of the target act on other rows when one of its rows is deleted, or gets another key.

@@ -21,6 +21,9 @@ pub struct SourceColumn {
     pub generated: Option<String>,
     /// `false` for a text column under a nondeterministic collation.
     pub collation_deterministic: bool,
+    /// `pg_attribute.attnum`: the same for as long as the column lives, whatever its name. 0: not known.
+    #[serde(default)]
+    pub number: i32,
     /// Rows that were there when it was added may have something else in it than NULL.
     #[serde(default)]
     pub has_default: bool,

@@ -19,6 +19,7 @@ mod live;
 mod lives;
 mod local;
 mod observe;
+mod past;
 mod prepare;
 mod publish;
 mod recheck;

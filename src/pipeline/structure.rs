@@ -2,6 +2,7 @@
 //! rows, and the stream says nothing of that; once the mapping fits again, only this tells.
 
 use super::leaves::{self, Stand};
+use super::past::{self, Past, Place};
 use super::{PipelineError, Tasks, session};
 use crate::change::TableName;
 use crate::config::Connector;
@@ -34,6 +35,8 @@ struct Structure {
     inputs: BTreeMap<String, Column>,
     /// Target columns that it fills.
     outputs: BTreeMap<String, Column>,
+    #[serde(default)]
+    past: Past,
 }
 
 /// `pg_attribute`'s word on a column.
@@ -54,7 +57,18 @@ struct Found {
     bare: BTreeSet<String>,
 }
 
-/// Takes the plan from every table whose structure is not the recorded one; records it where none is recorded yet.
+impl Found {
+    fn numbers(&self) -> BTreeMap<String, i32> {
+        numbers(&self.columns)
+    }
+}
+
+fn numbers(columns: &BTreeMap<String, Column>) -> BTreeMap<String, i32> {
+    columns.iter().map(|(name, column)| (name.clone(), column.number)).collect()
+}
+
+/// Takes the plan from every table whose structure is not the recorded one; records it where none is recorded yet. Plans learn what a stream
+/// that is behind may bring.
 ///
 /// # Errors
 /// A database could not be asked.
@@ -67,8 +81,9 @@ pub async fn hold(
     let states = table_state::read(target, &connector.name).await?;
     let at_source = look(source, "source", connector, states.iter().map(|state| &state.source)).await?;
     let at_target = look(target, "target", connector, states.iter().map(|state| &state.target)).await?;
+    let place = past::place(source, connector).await?;
     for one in &mut *compiled {
-        let Ok(plan) = &one.plan else { continue };
+        let Ok(plan) = &mut one.plan else { continue };
         let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
         let (Some(from), Some(into)) = (at_source.get(&plan.source), at_target.get(&plan.target)) else { continue };
         let recorded = state.structure.as_deref().filter(|_| state.copied || state.copying).and_then(parse);
@@ -76,13 +91,15 @@ pub async fn hold(
             let mut because = differences(recorded, Some(from), Some(into));
             because.extend(late_columns(recorded, plan, from, into));
             because.extend(lost_columns(recorded, plan, &one.rule, from, into));
+            because.extend(recorded.past.doubtful(&place, &from.numbers()).map(|name| another(name)));
             because
         });
         if !because.is_empty() {
             one.plan = Err(vec![finding(connector, &plan.target, &because)]);
             continue;
         }
-        let now = structure(plan, from, into, recorded.as_ref());
+        let now = structure(plan, from, into, recorded.as_ref(), &place);
+        now.past.tell(plan, &from.numbers());
         if recorded.as_ref() != Some(&now) {
             let text = serde_json::to_string(&now).expect("plain data is always JSON");
             table_state::set_structure(target, &connector.name, &plan.target, &text).await?;
@@ -110,7 +127,7 @@ pub async fn note_lapses(source: &Client, target: &Client, connector: &Connector
 }
 
 /// What is to be recorded: what was, and columns that came since. A limit that is raised again is held against the first.
-fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Structure>) -> Structure {
+fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Structure>, place: &Place) -> Structure {
     let named = |found: &Found, names: Vec<&String>, known: Option<&BTreeMap<String, Column>>| {
         let now = names.into_iter().filter_map(|name| Some((name.clone(), *found.columns.get(name)?)));
         now.chain(known.into_iter().flatten().map(|(name, column)| (name.clone(), *column))).collect::<BTreeMap<_, _>>()
@@ -125,6 +142,12 @@ fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Str
             .filter(|(name, _)| from.columns.contains_key(name))
             .collect(),
         outputs: named(into, plan.outputs.iter().map(|output| &output.column).collect(), recorded.map(|was| &was.outputs)),
+        past: recorded.map_or(&Past::default(), |was| &was.past).renewed(
+            place,
+            plan,
+            &recorded.map_or_else(BTreeMap::new, |was| numbers(&was.inputs)),
+            (&from.numbers(), |name| from.bare.contains(name)),
+        ),
     }
 }
 
@@ -243,6 +266,10 @@ fn gone<'a>(recorded: &'a Structure, source: Option<&'a Found>) -> impl Iterator
     source.into_iter().flat_map(|found| recorded.inputs.keys().filter(|name| !found.columns.contains_key(*name)))
 }
 
+fn another(name: &str) -> String {
+    format!("column `{name}` of the source is another one: it was dropped and added again, or renamed")
+}
+
 /// A table that is not there is somebody else's finding.
 fn differences(recorded: &Structure, source: Option<&Found>, target: Option<&Found>) -> Vec<String> {
     let mut because = Vec::new();
@@ -256,9 +283,7 @@ fn differences(recorded: &Structure, source: Option<&Found>, target: Option<&Fou
         for (name, was) in &recorded.inputs {
             match found.columns.get(name) {
                 Some(is) if is.number != was.number => {
-                    because.push(format!(
-                        "column `{name}` of the source is another one: it was dropped and added again, or renamed"
-                    ));
+                    because.push(another(name));
                 }
                 Some(is) if !keeps_values(was, is) => {
                     because.push(format!("column `{name}` changed its type in the source, and its values with it"));
@@ -385,7 +410,15 @@ mod tests {
     #[test]
     fn what_came_in_its_place_is_told() {
         let columns = |number| BTreeMap::from([("v".to_owned(), column(number, 23, -1))]);
-        let recorded = Structure { source: 1, target: 2, files: 3, lapsed: false, inputs: columns(2), outputs: columns(2) };
+        let recorded = Structure {
+            source: 1,
+            target: 2,
+            files: 3,
+            lapsed: false,
+            inputs: columns(2),
+            outputs: columns(2),
+            past: Past::default(),
+        };
         let found = |oid, number| Found { oid, files: 3, published: true, columns: columns(number), bare: BTreeSet::new() };
         assert_eq!(differences(&recorded, Some(&found(1, 2)), Some(&found(2, 2))), Vec::<String>::new());
         assert_eq!(differences(&recorded, None, None), Vec::<String>::new());

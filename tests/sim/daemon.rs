@@ -226,6 +226,7 @@ fn source_shape(number: usize) -> SourceShape {
         not_null: shape.key.contains(&at),
         generated: None,
         collation_deterministic: true,
+        number: i32::try_from(at).expect("few columns") + 1,
         has_default: false,
     };
     SourceShape {

@@ -18,6 +18,7 @@ fn plan(kind: Kind, key_text: KeyText) -> TablePlan {
         wire: Wire::Native,
         key_text,
         integer: key_text == KeyText::Exact,
+        came: None,
     };
     let output = |(column, name): (usize, &String)| Output {
         column: name.clone(),
@@ -42,6 +43,7 @@ fn plan(kind: Kind, key_text: KeyText) -> TablePlan {
         key_text,
         secondary_uniques: false,
         known_columns: names.to_vec(),
+        former: std::collections::BTreeMap::new(),
         fingerprint: String::new(),
         cascades: false,
     }

@@ -3,10 +3,10 @@
 use super::partition::{Marker, Share, Work};
 use super::specs::TableSpec;
 use crate::apply::{Base, Item};
-use crate::change::{Column, Op, Position, Table};
+use crate::change::{Lsn, Op, Position};
 use crate::event::{Decoder, Event, Kind};
 use crate::log::kafka::Batch;
-use crate::mapping::{Binding, SourceShape, TablePlan};
+use crate::mapping::{Binding, SourceColumn, SourceShape, TablePlan};
 use std::sync::Arc;
 
 /// How one table's events are read: by its present shape, or one that it had before.
@@ -22,32 +22,43 @@ struct Shape {
     plans: Vec<(usize, Arc<Binding>)>,
 }
 
-/// The columns that came, if all that there were are still there, and the new ones were NULL in all rows.
-fn added(then: &Table, now: &Table, shape: &SourceShape) -> Option<Vec<usize>> {
-    let is_kept = |column: &Column| now.columns.iter().any(|one| one.name == column.name && one.type_oid == column.type_oid);
-    let has_default =
-        |name: &str| shape.columns.iter().any(|column| column.name == name && (column.has_default || column.not_null));
-    let is_new = |column: &Column| !then.columns.iter().any(|one| one.name == column.name);
-    let added: Vec<usize> = (0..now.columns.len()).filter(|&at| is_new(&now.columns[at])).collect();
-    let were_null = added.iter().all(|&at| !has_default(&now.columns[at].name));
-    (then.columns.iter().all(is_kept) && were_null).then_some(added)
+/// The plan for events of an earlier shape: what its columns were called, and which of them it had not yet. None where a name is now another
+/// column's.
+fn as_of(plan: &TablePlan, then: &SourceShape, now: &SourceShape) -> Option<TablePlan> {
+    // a shape that was noted from the stream alone has no numbers for columns that it did not find
+    let same = |one: &SourceColumn, other: &SourceColumn| match (one.number, other.number) {
+        (0, _) | (_, 0) => one.name == other.name,
+        (one, other) => one == other,
+    };
+    let mut plan = plan.clone();
+    plan.former.clear();
+    for column in &then.columns {
+        let is = now.columns.iter().find(|other| same(column, other)).map(|is| &is.name);
+        if is == Some(&column.name) {
+            continue;
+        }
+        if now.columns.iter().any(|other| other.name == column.name) {
+            return None;
+        }
+        plan.former.insert(column.name.clone(), is.cloned());
+    }
+    for input in &mut plan.inputs {
+        let column = now.columns.iter().find(|column| column.name == input.name)?;
+        let is_new = !column.has_default && !then.columns.iter().any(|other| same(column, other));
+        // capture has seen to it that no event lacks what it must have
+        input.came = is_new.then_some(Lsn(u64::MAX));
+    }
+    Some(plan)
 }
 
 impl TableReader {
-    /// For a spec whose plans are these. An event of a shape that a plan no longer fits is unreadable, unless the table only has more columns now.
+    /// For a spec whose plans are these. An event of a shape that a plan does not fit, even as it would have been then, is unreadable.
     pub fn new(spec: &TableSpec, plans: &[TablePlan]) -> Self {
         let mine: Vec<usize> = (0..plans.len()).filter(|&at| plans[at].source == spec.shape.name).collect();
         let shape = |shape: &SourceShape| {
-            let of = |shape: &SourceShape| TableSpec { shape: shape.clone(), former: Vec::new(), ..spec.clone() }.table();
-            let bind = |table: &Arc<Table>| -> Option<Vec<_>> {
-                mine.iter().map(|&at| Some((at, Arc::new(plans[at].bind(table).ok()?)))).collect()
-            };
-            let (then, now) = (of(shape), of(&spec.shape));
-            if let Some(plans) = bind(&then) {
-                return Some(Shape { decoder: Decoder::new(then), plans });
-            }
-            let added = added(&then, &now, &spec.shape)?;
-            Some(Shape { plans: bind(&now)?, decoder: Decoder::before(now, added) })
+            let table = TableSpec { shape: shape.clone(), former: Vec::new(), ..spec.clone() }.table();
+            let bind = |&at: &usize| Some((at, Arc::new(as_of(&plans[at], shape, &spec.shape)?.bind(&table).ok()?)));
+            Some(Shape { plans: mine.iter().map(bind).collect::<Option<_>>()?, decoder: Decoder::new(table) })
         };
         Self { shapes: std::iter::once(&spec.shape).chain(&spec.former).filter_map(shape).collect(), likely: 0 }
     }

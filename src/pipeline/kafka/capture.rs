@@ -320,6 +320,12 @@ impl CaptureLife {
         let _streaming = self.board.streams();
         let (records, recorded) = watch::channel(Some(setup.record.clone()));
         tasks.start(mirror(Arc::clone(&self.connector), recorded));
+        // an earlier life may have told of a halt that it did not live to record
+        for spec in &setup.specs {
+            if setup.record.tables.get(&spec.shape.name.to_string()).is_some_and(|table| table.halted.is_none()) {
+                self.board.resumed(&spec.shape.name);
+            }
+        }
         let gates: Vec<Gate> = setup.specs.iter().map(|spec| self.gate(&setup.record, spec)).collect::<Result<_, _>>()?;
         let is_refused = |table: &usize| self.halted(&setup.specs[*table].shape.name).is_some();
         let to_copy: Vec<usize> =

@@ -6,6 +6,7 @@ use crate::event::{Encoder, Partitions, TopicError, table_topics};
 use crate::mapping::{KeyText, Rule, SourceColumn, SourceShape, TablePlan};
 use crate::preflight::{self, Compiled};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A source table on its way through a topic.
@@ -30,10 +31,11 @@ impl TableSpec {
         Partitions::new(self.partitions).expect("it was a count of partitions when it was written")
     }
 
-    /// The stream brings the table in another shape than the one known.
-    pub fn note_shape(&mut self, table: &Table) {
+    /// The stream brings the table in another shape than the one known. `former`: what its columns that had other names are called now.
+    pub fn note_shape(&mut self, table: &Table, former: &BTreeMap<&str, Option<&str>>) {
         let column = |column: &Column| {
-            let known = self.shape.columns.iter().find(|known| known.name == column.name);
+            let now = former.get(column.name.as_str()).copied().unwrap_or(Some(&column.name));
+            let known = self.shape.columns.iter().find(|known| Some(known.name.as_str()) == now);
             SourceColumn {
                 name: column.name.clone(),
                 type_oid: column.type_oid,
@@ -44,6 +46,7 @@ impl TableSpec {
                 not_null: false,
                 generated: None,
                 collation_deterministic: true,
+                number: known.map_or(0, |known| known.number),
                 has_default: false,
             }
         };

@@ -7,7 +7,7 @@ use crate::change::{Before, Change, EndLsn, Feed, Op, Position, Table, UnixMicro
 use crate::event::{About, Encoder, Frame, Origin};
 use crate::log::LogError;
 use crate::log::kafka::{AckGroup, Control, Producer};
-use crate::mapping::TablePlan;
+use crate::mapping::{Binding, TablePlan};
 use crate::pipeline::PipelineError;
 use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
@@ -30,8 +30,8 @@ pub struct Half {
     pub database: String,
     pub plans: Arc<Vec<TablePlan>>,
     pub encoders: Vec<Encoder>,
-    /// By relation id: which table it is, and whether the plans fit the shape that the stream brings.
-    pub by_relation: HashMap<u32, (usize, Result<(), String>)>,
+    /// By relation id: which table it is, and whether the plans fit the shape that the stream brings, and how.
+    pub by_relation: HashMap<u32, (usize, Result<Vec<Binding>, String>)>,
     pub gates: Gates,
     pub ledger: Ledger,
     pub producer: Producer,
@@ -119,9 +119,14 @@ impl Half {
     async fn shape(&mut self, table: &Arc<Table>) -> Result<(), PipelineError> {
         let Some(at) = self.specs.iter().position(|spec| spec.shape.name == table.name) else { return Ok(()) };
         let of_table = self.plans.iter().filter(|plan| plan.source == table.name);
-        let misfits: Vec<String> =
-            of_table.filter_map(|plan| plan.bind(table).err()).flatten().map(|misfit| misfit.to_string()).collect();
-        let fits = if misfits.is_empty() { Ok(()) } else { Err(misfits.join("; ")) };
+        let (mut bound, mut misfits) = (Vec::new(), Vec::new());
+        for plan in of_table.clone() {
+            match plan.bind(table) {
+                Ok(binding) => bound.push(binding),
+                Err(found) => misfits.extend(found.iter().map(ToString::to_string)),
+            }
+        }
+        let fits = if misfits.is_empty() { Ok(bound) } else { Err(misfits.join("; ")) };
         let names = |table: &Table| table.columns.iter().map(|column| (column.name.clone(), column.type_oid)).collect::<Vec<_>>();
         if fits.is_ok() && names(self.encoders[at].table()) != names(table) {
             let encoder = Encoder::new(Arc::clone(table), &self.specs[at].key, &self.database, &self.ledger.record.connector);
@@ -129,7 +134,8 @@ impl Half {
                 what: error.to_string(),
                 hint: "bring the table's key in line with its entry in the connector file".to_owned(),
             })?;
-            self.specs[at].note_shape(table);
+            let former = of_table.flat_map(|plan| &plan.former).map(|(name, now)| (name.as_str(), now.as_deref())).collect();
+            self.specs[at].note_shape(table, &former);
             self.control.write(TABLES, &serde_json::to_vec(&self.specs).expect("plain data is always JSON")).await?;
         }
         self.by_relation.insert(table.relation_id, (at, fits));
@@ -142,8 +148,12 @@ impl Half {
         if !self.gates.wants(table, change.position) {
             return Ok(());
         }
-        if let Err(because) = fits {
-            let because = because.clone();
+        let lacks = |bound: &Vec<Binding>| bound.iter().find_map(|binding| binding.lacks(change.position.commit));
+        let because = match fits {
+            Ok(bound) => lacks(bound).map(|misfit| misfit.to_string()),
+            Err(because) => Some(because.clone()),
+        };
+        if let Some(because) = because {
             let hint = "bring the entry in the connector file (`ignore`) and the target in line; it is tried again every 30 s, at SIGHUP and at a restart";
             self.misfits.add(&change.table);
             self.halt(table, change.position, because, hint.to_owned());

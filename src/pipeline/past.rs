@@ -1,0 +1,89 @@
+//! What a table's columns were called before, and since when they are there: for a stream that is behind, and brings the table as it was.
+//! Its Relation messages tell names only; the catalog's numbers tell which columns are meant (`pg_attribute.attnum`: never given twice).
+
+use crate::change::Lsn;
+use crate::config::Connector;
+use crate::mapping::TablePlan;
+use crate::pipeline::PipelineError;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tokio_postgres::Client;
+
+/// Of one source table, as far as the stream may still need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// Columns without a default, with where they were first seen: what was committed before may be of before their time.
+    came: BTreeMap<String, Lsn>,
+    former: BTreeMap<String, Former>,
+}
+
+/// A name that its column no longer has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Former {
+    number: i32,
+    /// Where it was seen to be gone.
+    until: Lsn,
+}
+
+/// Where the source is, and how far the stream has come.
+pub struct Place {
+    now: Lsn,
+    confirmed: Option<Lsn>,
+}
+
+/// Call it after the catalog was read: what is seen there was committed before.
+///
+/// # Errors
+/// The source could not be asked.
+pub async fn place(source: &Client, connector: &Connector) -> Result<Place, PipelineError> {
+    let sql = "SELECT (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+                 ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text,
+               (SELECT confirmed_flush_lsn::text FROM pg_catalog.pg_replication_slots WHERE slot_name = $1)";
+    let row = source.query_one(sql, &[&connector.slot()]).await;
+    let row = row.map_err(|source| PipelineError::Query { side: "source", source })?;
+    let lsn = |text: Option<String>| text.and_then(|text| text.parse().ok());
+    Ok(Place { now: lsn(row.get(0)).unwrap_or_default(), confirmed: lsn(row.get(1)) })
+}
+
+impl Past {
+    /// What is to be known from now on. `recorded`: the columns in use so far; `found`: all there are, `bare` those without a default.
+    pub fn renewed(
+        &self,
+        place: &Place,
+        plan: &TablePlan,
+        recorded: &BTreeMap<String, i32>,
+        (found, bare): (&BTreeMap<String, i32>, impl Fn(&str) -> bool),
+    ) -> Self {
+        let needed = |until: &Lsn| place.confirmed.is_none_or(|confirmed| confirmed < *until);
+        let went = recorded.iter().filter(|(name, _)| !found.contains_key(*name));
+        let went = went.map(|(name, &number)| (name.clone(), Former { number, until: place.now }));
+        let known = self.former.iter().map(|(name, former)| (name.clone(), former.clone()));
+        let new = plan.inputs.iter().map(|input| &input.name).filter(|name| !recorded.contains_key(*name) && bare(name));
+        let known_came = self.came.iter().filter(|(name, _)| found.contains_key(*name)).map(|(name, lsn)| (name.clone(), *lsn));
+        Self {
+            came: new.map(|name| (name.clone(), place.now)).chain(known_came).filter(|(_, lsn)| needed(lsn)).collect(),
+            former: went
+                .chain(known)
+                .filter(|(name, former)| needed(&former.until) && found.get(name) != Some(&former.number))
+                .collect(),
+        }
+    }
+
+    /// Columns whose names the stream may still bring for ones that are gone.
+    pub fn doubtful<'a>(&'a self, place: &'a Place, found: &'a BTreeMap<String, i32>) -> impl Iterator<Item = &'a String> {
+        let needed = |until: Lsn| place.confirmed.is_none_or(|confirmed| confirmed < until);
+        let other = move |(name, former): &(&'a String, &'a Former)| {
+            needed(former.until) && found.get(*name).is_some_and(|&number| number != former.number)
+        };
+        self.former.iter().filter(other).map(|(name, _)| name)
+    }
+
+    /// Lets a plan read what the stream brings of before.
+    pub fn tell(&self, plan: &mut TablePlan, found: &BTreeMap<String, i32>) {
+        for input in &mut plan.inputs {
+            input.came = self.came.get(&input.name).copied();
+        }
+        let now = |former: &Former| found.iter().find(|(_, number)| **number == former.number).map(|(name, _)| name.clone());
+        plan.former = self.former.iter().map(|(name, former)| (name.clone(), now(former))).collect();
+    }
+}
