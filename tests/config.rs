@@ -124,8 +124,9 @@ fn describe(connector: &Connector) -> String {
         }
     }
     writeln!(text, "http {:?}", connector.http).unwrap();
-    for Rule { source, target, filter, key, ignore, insert_only, on_new_column, columns } in &connector.tables {
-        writeln!(text, "table {source:?} -> {target:?}\n  where {filter:?} key {key:?} ignore {ignore:?}").unwrap();
+    for Rule { source, target, shared, filter, key, ignore, insert_only, on_new_column, columns } in &connector.tables {
+        let shared = shared.as_ref().map_or_else(String::new, |table| format!(" in {table:?}"));
+        writeln!(text, "table {source:?} -> {target:?}{shared}\n  where {filter:?} key {key:?} ignore {ignore:?}").unwrap();
         writeln!(text, "  insert_only {insert_only} on_new_column {on_new_column:?} columns {columns:?}").unwrap();
     }
     for pattern in &connector.patterns {

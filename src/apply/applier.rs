@@ -170,15 +170,27 @@ impl Applier {
         if live.is_empty() {
             return Ok(());
         }
-        let numbers = plans_in_order(&live);
-        let tables: Vec<String> = numbers.iter().map(|&number| quote::table(&self.plans[number].target)).collect();
+        // where other entries have rows too, theirs stay
+        let (mut numbers, shared): (Vec<usize>, Vec<usize>) =
+            plans_in_order(&live).into_iter().partition(|&number| self.plans[number].rule.shared.is_none());
+        let tables: Vec<String> = numbers.iter().map(|&number| quote::table(&self.plans[number].into)).collect();
         session.frame("SAVEPOINT tablelift_truncate").await?;
-        if let Err(error) = self.empty(session, numbers[0], &format!("TRUNCATE {}", tables.join(", "))).await {
-            retry_only(error)?;
-            session.frame("ROLLBACK TO SAVEPOINT tablelift_truncate").await?;
-            for (&number, table) in numbers.iter().zip(&tables) {
+        let truncated = match numbers.first() {
+            Some(&first) => self.empty(session, first, &format!("TRUNCATE {}", tables.join(", "))).await,
+            None => Ok(()),
+        };
+        match truncated {
+            Ok(()) => numbers = shared,
+            Err(error) => {
+                retry_only(error)?;
+                session.frame("ROLLBACK TO SAVEPOINT tablelift_truncate").await?;
+                numbers.extend(shared);
+            }
+        }
+        if !numbers.is_empty() {
+            for number in numbers {
                 session.frame("SAVEPOINT tablelift_delete").await?;
-                if let Err(error) = self.empty(session, number, &format!("DELETE FROM {table}")).await {
+                if let Err(error) = self.empty(session, number, &self.plans[number].empty()).await {
                     session.frame("ROLLBACK TO SAVEPOINT tablelift_delete").await?;
                     let at =
                         live.iter().find(|item| item.plan == number).map_or_else(Default::default, |item| item.change.position);

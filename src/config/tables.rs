@@ -61,17 +61,30 @@ impl Tables {
             let complaint = Complaint::new("the target holds `*`, and the source is one table");
             return reader.complain(place, complaint.hint("a `*` that belongs to a name stands in double quotes"));
         };
-        match self.targets.entry(target.clone()) {
-            Entry::Vacant(free) => {
-                free.insert(place);
-            }
-            Entry::Occupied(first) => {
-                let what = format!("two entries write to the same table, the first in line {}", first.get().line);
-                reader.complain(place, Complaint::new(what).hint("a target table has one owner: name another target"));
-            }
-        }
         let Keys { filter, key, ignore, insert_only, on_new_column, columns, .. } = entry;
-        self.rules.push(Rule { source, target, filter, key, ignore, insert_only, on_new_column, columns });
+        let first = *self.targets.entry(target.clone()).or_insert(place);
+        let bare = |rule: &Rule| *rule.table() == target && rule.columns.is_empty();
+        if first != place && (columns.is_empty() || self.rules.iter().any(bare)) {
+            let what = format!("two entries write to the same table, the first in line {}", first.line);
+            let hint = "name another target; or give each of them a constant of its own for a column of the target's key, in [table.columns]";
+            reader.complain(place, Complaint::new(what).hint(hint));
+        }
+        let (target, shared) = self.share(&source, target);
+        self.rules.push(Rule { source, target, shared, filter, key, ignore, insert_only, on_new_column, columns });
+    }
+
+    /// An entry's name in our records, and the target table where an earlier entry fills it too. So that what is recorded of the first stays its
+    /// own when another is added, only the others' names have their source in them.
+    fn share(&mut self, source: &TableName, target: TableName) -> (TableName, Option<TableName>) {
+        let Some(first) = self.rules.iter_mut().find(|rule| *rule.table() == target) else { return (target, None) };
+        first.shared = Some(target.clone());
+        let name = |nth: usize| match nth {
+            1 => format!("{} ({source})", target.name),
+            _ => format!("{} ({source} {nth})", target.name),
+        };
+        let names = (1..).map(|nth| TableName::new(target.schema.clone(), name(nth)));
+        let free = names.into_iter().find(|name| self.rules.iter().all(|rule| rule.target != *name)).expect("numbers do not end");
+        (free, Some(target))
     }
 
     fn add_pattern(&mut self, reader: &mut Reader<'_>, entry: Keys, source: (Name, Place), target: (Name, Place)) {

@@ -34,6 +34,6 @@ impl TablePlan {
             None => format!(", which is filled by `{}`", output.expression),
         };
         let row = if keys.is_empty() { String::new() } else { format!(", of a row whose key is {}", keys.join(", ")) };
-        format!("; it is column `{}` of {}{filled}{row}", output.column, quote::table(&self.target))
+        format!("; it is column `{}` of {}{filled}{row}", output.column, quote::table(&self.into))
     }
 }

@@ -176,16 +176,36 @@ impl TablePlan {
             let values = columns.iter().zip(key).map(|((_, _, kind), value)| format!("{}::{kind}", quote::literal(value)));
             format!(" AND ({}) > ({})", names.join(", "), values.collect::<Vec<_>>().join(", "))
         });
-        let constants = self.key_outputs().filter(|output| output.uses.is_empty());
-        let ours: String = constants
-            .map(|output| format!(" AND t.{} = ({})::{}", quote::ident(&output.column), output.expression, output.sql_type))
-            .collect();
         Some(format!(
-            "SELECT ARRAY[{}] FROM {} AS t WHERE true{ours}{behind} ORDER BY {} LIMIT {limit}",
+            "SELECT ARRAY[{}] FROM {} AS t WHERE {}{behind} ORDER BY {} LIMIT {limit}",
             names.iter().map(|name| format!("pg_catalog.format('%s', {name})")).collect::<Vec<_>>().join(", "),
             self.into(),
+            self.own_rows(),
             names.join(", ")
         ))
+    }
+
+    /// Which rows of the target table `t` are of this entry.
+    fn own_rows(&self) -> String {
+        let constants = self.key_outputs().filter(|output| output.uses.is_empty());
+        let same: String = constants
+            .map(|output| format!(" AND t.{} = ({})::{}", quote::ident(&output.column), output.expression, output.sql_type))
+            .collect();
+        format!("true{same}")
+    }
+
+    /// Whether the target holds a row that this entry could have brought.
+    pub fn filled(&self) -> String {
+        let own = if self.rule.shared.is_some() { self.own_rows() } else { "true".to_owned() };
+        format!("SELECT EXISTS (SELECT FROM {} AS t WHERE {own})", self.into())
+    }
+
+    /// Takes away the rows of this entry. A table of its own can be emptied with TRUNCATE, too.
+    pub fn empty(&self) -> String {
+        match &self.rule.shared {
+            Some(_) => format!("DELETE FROM {} AS t WHERE {}", self.into(), self.own_rows()),
+            None => format!("DELETE FROM {}", self.into()),
+        }
     }
 
     /// Those of these keys that the source does not have.
@@ -229,9 +249,10 @@ impl TablePlan {
         let names = columns.iter().map(|(_, column, _)| format!("pg_catalog.format('%s', t.{column})"));
         let pairs: Vec<(String, String)> = columns.iter().map(|(_, column, kind)| (column.clone(), kind.clone())).collect();
         Some(format!(
-            "SELECT ARRAY[{}] FROM {} AS t WHERE true{}{}",
+            "SELECT ARRAY[{}] FROM {} AS t WHERE {}{}{}",
             names.collect::<Vec<_>>().join(", "),
             self.into(),
+            self.own_rows(),
             bound("t", &pairs, ">=", from),
             bound("t", &pairs, "<=", to)
         ))

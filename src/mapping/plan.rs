@@ -83,7 +83,10 @@ pub struct Filter {
 pub struct TablePlan {
     pub rule: Rule,
     pub source: TableName,
+    /// The entry's name in our records.
     pub target: TableName,
+    /// The target table.
+    pub into: TableName,
     pub kind: Kind,
     /// The source table is partitioned: its rows are in its partitions.
     pub partitioned: bool,

@@ -23,7 +23,11 @@ pub enum OnNewColumn {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     pub source: TableName,
+    /// The entry's name in our records: its target table, and where several entries fill that, of all but the first the source's name too.
     pub target: TableName,
+    /// The target table, where other entries fill it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<TableName>,
     /// SQL over the source's columns.
     pub filter: Option<String>,
     /// Source columns; `None`: what the replica identity gives.
@@ -36,11 +40,17 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The target table.
+    pub fn table(&self) -> &TableName {
+        self.shared.as_ref().unwrap_or(&self.target)
+    }
+
     /// The rule of a table that a pattern names: every column to the column of its name.
     pub fn plain(source: TableName, target: TableName) -> Self {
         Self {
             source,
             target,
+            shared: None,
             filter: None,
             key: None,
             ignore: Ignore::Columns(Vec::new()),

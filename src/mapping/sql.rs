@@ -85,7 +85,7 @@ impl TablePlan {
     }
 
     pub(super) fn into(&self) -> String {
-        quote::table(&self.target)
+        quote::table(&self.into)
     }
 
     fn present(&self, missing: &Partial) -> Vec<usize> {

@@ -226,8 +226,8 @@ async fn owned_by_others(target: &Client, connector: &Connector, compiled: &[Com
     let mut findings = Vec::new();
     let mut seen = BTreeSet::new();
     for one in compiled {
-        let name = &one.rule.target;
-        if !seen.insert(name.clone()) {
+        let name = one.rule.table();
+        if !seen.insert(one.rule.target.clone()) {
             let what = "two entries write to this table";
             findings.push(Finding::error("table.target_twice", name.to_string(), what).hint("give one of them another target"));
         }

@@ -68,7 +68,7 @@ pub async fn plan(connector: &Connector, source: &Client, target: &Client, topic
         .removes
         .push(format!("the record, checkpoints and table states of `{}` in schema `tablelift` of the target", record.name));
     for state in table_state::read(target, &record.name).await? {
-        removal.leaves.push(format!("table `{}` in the target, with its rows", state.target));
+        removal.leaves.push(format!("table `{}` in the target, with its rows", state.into));
     }
     removal
         .leaves

@@ -61,7 +61,7 @@ pub async fn resync(connector: &Connector, table: &TableName, wish: &Wish) -> Re
     let relations = catalog::relations(&source).await.map_err(PipelineError::from)?;
     let (rules, _) = preflight::expand(connector, &relations);
     let named = |name: &TableName| name == table;
-    let mine = |rule: &Rule| named(&rule.source) || named(&rule.target);
+    let mine = |rule: &Rule| named(&rule.source) || named(&rule.target) || named(rule.table());
     if !rules.iter().any(mine) {
         let known: Vec<String> = rules.iter().map(|rule| format!("`{}`", rule.source)).collect();
         return Err(wrong(

@@ -80,12 +80,12 @@ pub async fn hold(
 ) -> Result<(), PipelineError> {
     let states = table_state::read(target, &connector.name).await?;
     let at_source = look(source, "source", connector, states.iter().map(|state| &state.source)).await?;
-    let at_target = look(target, "target", connector, states.iter().map(|state| &state.target)).await?;
+    let at_target = look(target, "target", connector, states.iter().map(|state| &state.into)).await?;
     let place = past::place(source, connector).await?;
     for one in &mut *compiled {
         let Ok(plan) = &mut one.plan else { continue };
         let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
-        let (Some(from), Some(into)) = (at_source.get(&plan.source), at_target.get(&plan.target)) else { continue };
+        let (Some(from), Some(into)) = (at_source.get(&plan.source), at_target.get(&plan.into)) else { continue };
         let recorded = state.structure.as_deref().filter(|_| state.copied || state.copying).and_then(parse);
         let because = recorded.as_ref().map_or_else(Vec::new, |recorded| {
             let mut because = differences(recorded, Some(from), Some(into));
@@ -180,7 +180,7 @@ fn lost_columns(recorded: &Structure, plan: &TablePlan, rule: &Rule, from: &Foun
         format!(
             "column `{name}` is gone from the source, and rows that come now lack its value: drop it in the target too (ALTER TABLE {} \
              DROP COLUMN {}), or give it an expression in the entry",
-            quote::table(&plan.target),
+            quote::table(&plan.into),
             quote::ident(name)
         )
     })
@@ -203,12 +203,12 @@ pub async fn changed(
         Some(client) => look(client, "source", connector, states.iter().map(|state| &state.source)).await?,
         None => BTreeMap::new(),
     };
-    let at_target = look(target, "target", connector, states.iter().map(|state| &state.target)).await?;
+    let at_target = look(target, "target", connector, states.iter().map(|state| &state.into)).await?;
     let mut changed = BTreeMap::new();
     for state in &states {
         let Some(recorded) = state.structure.as_deref().and_then(parse) else { continue };
         let found = at_source.get(&state.source);
-        let mut because = differences(&recorded, found, at_target.get(&state.target));
+        let mut because = differences(&recorded, found, at_target.get(&state.into));
         because.extend(gone(&recorded, found).map(|name| format!("column `{name}` is gone from the source")));
         if !because.is_empty() {
             changed.insert(state.target.clone(), (state.source.clone(), finding(connector, &state.target, &because)));

@@ -48,6 +48,7 @@ pub(super) async fn take_on(
         let state = TableState {
             source: plan.source.clone(),
             target: plan.target.clone(),
+            into: plan.into.clone(),
             fingerprint: plan.fingerprint.clone(),
             copied: copy == FirstCopy::Skip,
             lacks_from: None,

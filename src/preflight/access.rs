@@ -32,7 +32,7 @@ pub(super) fn target(survey: &Survey<'_>) -> Vec<Finding> {
     let role = &target.server.role;
     let mut findings = missing_schemas("target.table_schema_right", role, &target.access);
     for (name, access) in &target.access {
-        let insert_only = survey.rules.iter().any(|rule| &rule.target == name && rule.insert_only);
+        let insert_only = survey.rules.iter().any(|rule| rule.table() == name && rule.insert_only);
         let mut lacks = Vec::new();
         lacks.extend((!access.select).then_some("SELECT"));
         lacks.extend((!access.insert).then_some("INSERT"));

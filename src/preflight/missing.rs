@@ -43,7 +43,9 @@ pub async fn design_missing(
     compiled: &mut [Compiled],
     recorded: &BTreeSet<TableName>,
 ) -> Result<Vec<Finding>, CatalogError> {
-    let lacks = |one: &Compiled| one.source.is_some() && one.target.is_none() && !recorded.contains(&one.rule.target);
+    let lacks = |one: &Compiled| {
+        one.source.is_some() && one.target.is_none() && one.rule.shared.is_none() && !recorded.contains(&one.rule.target)
+    };
     let wanted: Vec<usize> = (0..compiled.len()).filter(|&at| lacks(&compiled[at])).collect();
     if wanted.is_empty() {
         return Ok(Vec::new());

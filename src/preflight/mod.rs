@@ -23,6 +23,7 @@ mod publication;
 mod room;
 mod rules;
 mod session;
+mod shared;
 mod source;
 mod statement;
 mod survey;
@@ -35,6 +36,7 @@ pub use missing::design_missing;
 pub use plan::{Object, Plan, PlannedStatement, PlannedTable, plan};
 pub use propose::{NoProposal, Proposal, propose};
 pub use rules::{Compiled, OVERLAP, compile, expand, overlaps};
+pub use shared::mixed;
 pub use survey::{Survey, survey};
 pub use table::unfit_leaves;
 

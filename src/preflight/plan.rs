@@ -148,7 +148,7 @@ fn tables(survey: &Survey<'_>) -> Vec<PlannedTable> {
     let recorded = |name: &TableName| survey.target.as_ref().is_some_and(|target| target.recorded.contains(name));
     let one = |one: &super::Compiled| PlannedTable {
         source: one.rule.source.to_string(),
-        target: one.rule.target.to_string(),
+        target: one.rule.table().to_string(),
         kind: one.plan.as_ref().ok().map(|plan| kind(plan)),
         key: one
             .plan
@@ -200,12 +200,12 @@ fn step(step: &Step) -> PlannedStatement {
 /// All but the index that tells the rows apart.
 fn rebuild(survey: &Survey<'_>, one: &super::Compiled) -> Option<Rebuild> {
     let target = survey.target.as_ref().filter(|target| !target.recorded.contains(&one.rule.target))?;
-    let (plan, standing) = (one.plan.as_ref().ok()?, target.standing.get(&one.rule.target)?);
+    let (plan, standing) = (one.plan.as_ref().ok()?, target.standing.get(one.rule.table())?);
     let key: Vec<&String> = plan.key_outputs().map(|output| &output.column).collect();
     let is_key = |columns: &[String]| columns.len() == key.len() && columns.iter().all(|name| key.contains(&name));
     let others = standing.iter().filter(|index| !(index.unique && is_key(&index.columns)));
     let indexes = others.map(|index| (index.name.as_str(), index.definition.as_str(), index.constraint.as_deref()));
-    Some(ddl::rebuild(&one.rule.target, indexes))
+    Some(ddl::rebuild(one.rule.table(), indexes))
 }
 
 fn ddl(findings: &[Finding]) -> Option<String> {
@@ -239,7 +239,7 @@ fn advance(plan: &TablePlan, sequence: &Sequence) -> Option<String> {
     }
     let input = plan.inputs.iter().position(|input| input.name == sequence.column)?;
     let output = plan.outputs.iter().find(|output| output.plain == Some(input))?;
-    let (table, column) = (quote::table(&plan.target), quote::ident(&output.column));
+    let (table, column) = (quote::table(&plan.into), quote::ident(&output.column));
     Some(format!(
         "SELECT setval(pg_get_serial_sequence({}, {}), greatest((SELECT max({column}) FROM {table}), {}));",
         quote::literal(&table).trim(),

@@ -1,6 +1,6 @@
 //! From the connector file's entries to compiled plans: patterns expanded over what the source has, shapes read, facts asked.
 
-use super::listed;
+use super::{listed, shared};
 use crate::catalog::{self, CatalogError, LeftOut, Refused, Relation};
 use crate::change::TableName;
 use crate::config::Connector;
@@ -70,23 +70,26 @@ pub async fn compile(
     rules: &[Rule],
     wanted: impl Fn(&Rule) -> bool,
 ) -> Result<Vec<Compiled>, CatalogError> {
-    let all: Vec<TableName> = rules.iter().map(|rule| rule.target.clone()).collect();
+    let all: Vec<TableName> = rules.iter().map(|rule| rule.table().clone()).collect();
     let overlaps = overlaps(&*target, &all).await?;
     let rules: Vec<&Rule> = rules.iter().filter(|rule| wanted(rule)).collect();
     let names: Vec<TableName> = rules.iter().map(|rule| rule.source.clone()).collect();
     let sources = catalog::source_shapes(source, &names).await?;
-    let names: Vec<TableName> = rules.iter().map(|rule| rule.target.clone()).collect();
+    let names: Vec<TableName> = rules.iter().map(|rule| rule.table().clone()).collect();
     let mut targets = catalog::target_shapes(&*target, &names).await?;
     after_load::expect(&*target, &mut targets).await?;
     let mut compiled = Vec::with_capacity(rules.len());
     for rule in rules {
-        let (source, to) = (sources.get(&rule.source).cloned(), targets.get(&rule.target).cloned());
-        let plan = match (overlaps.get(&rule.target), &source, &to) {
+        let (source, to) = (sources.get(&rule.source).cloned(), targets.get(rule.table()).cloned());
+        let plan = match (overlaps.get(rule.table()), &source, &to) {
             (Some(overlap), _, _) => Err(vec![overlap.clone()]),
             (None, Some(source), Some(to)) => compile_one(target, rule, source, to).await?,
             (None, ..) => Err(missing(rule, source.is_none(), to.is_none())),
         };
         compiled.push(Compiled { rule: rule.clone(), source, target: to, design: None, plan });
+    }
+    for (at, finding) in shared::mixed(&*target, compiled.iter().map(|one| one.plan.as_ref().ok())).await? {
+        compiled[at].plan = Err(vec![finding]);
     }
     Ok(compiled)
 }
@@ -145,7 +148,7 @@ fn missing(rule: &Rule, source: bool, target: bool) -> Vec<Finding> {
             .push(Finding::error("table.source_missing", rule.source.to_string(), what).hint("correct `source` in its entry"));
     }
     if target {
-        findings.push(Finding::error("table.target_missing", rule.target.to_string(), "the target has no such table"));
+        findings.push(Finding::error("table.target_missing", rule.table().to_string(), "the target has no such table"));
     }
     findings
 }

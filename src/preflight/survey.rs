@@ -245,7 +245,7 @@ async fn published(client: &Client, name: &str) -> Result<Option<(Publication, b
 
 async fn look_at_target(connector: &Connector, client: &mut Client, rules: &[Rule]) -> Result<Target, Blind> {
     client.batch_execute(PATIENCE).await?;
-    let names: Vec<TableName> = rules.iter().map(|rule| rule.target.clone()).collect();
+    let names: Vec<TableName> = rules.iter().map(|rule| rule.table().clone()).collect();
     let access = access(&*client, &names).await?;
     let mut filled = BTreeSet::new();
     for (name, access) in &access {

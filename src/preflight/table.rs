@@ -10,7 +10,7 @@ use crate::mapping::{Kind, SourceShape};
 use crate::pg::quote;
 use std::collections::BTreeMap;
 
-/// Entries against each other: one owner per target table, and no table onto itself.
+/// Entries against each other: no target table of two patterns, and no table onto itself.
 pub(super) fn entries(survey: &Survey<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if survey.rules.is_empty() && survey.source.is_some() {
@@ -24,7 +24,9 @@ pub(super) fn entries(survey: &Survey<'_>) -> Vec<Finding> {
     for (target, sources) in by_target.into_iter().filter(|(_, sources)| sources.len() > 1) {
         let sources: Vec<String> = sources.iter().map(|name| format!("`{name}`")).collect();
         let what = format!("{} entries write to this table: of {}", sources.len(), sources.join(", "));
-        findings.push(Finding::error("table.target_twice", target.to_string(), what).hint("give all but one another `target`"));
+        let hint =
+            "give all but one another `target`; or each an entry of its own, with a constant of its own in the target's key";
+        findings.push(Finding::error("table.target_twice", target.to_string(), what).hint(hint));
     }
     findings.extend(onto_itself(survey));
     findings
@@ -36,7 +38,7 @@ fn onto_itself(survey: &Survey<'_>) -> Vec<Finding> {
     if (&from.system_id, &from.database) != (&to.system_id, &to.database) {
         return Vec::new();
     }
-    let same = survey.rules.iter().filter(|rule| rule.source == rule.target);
+    let same = survey.rules.iter().filter(|rule| &rule.source == rule.table());
     same.map(|rule| {
         let what = "source and target are the same database, and this the same table";
         Finding::error("table.same", rule.source.to_string(), what)

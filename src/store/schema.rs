@@ -3,7 +3,7 @@
 use super::{StoreError, after_load, doing};
 use tokio_postgres::Client;
 
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE tablelift.connector (
     name            text PRIMARY KEY,
@@ -103,6 +103,10 @@ CREATE UNIQUE INDEX ON tablelift.reread (connector, id);
 -- a partitioned source table's partitions, as the copy found them; a copy of some of them only; and whether rows may be gone with them
 ALTER TABLE tablelift.table_state ADD COLUMN leaves text, ADD COLUMN partial boolean NOT NULL DEFAULT false,
     ADD COLUMN sweeps boolean NOT NULL DEFAULT true;
+",
+    "
+-- the target table, where several entries fill it: the names beside `connector` are then the entry's own
+ALTER TABLE tablelift.table_state ADD COLUMN shared_schema text, ADD COLUMN shared_name text;
 ",
 ];
 

@@ -10,7 +10,10 @@ use tokio_postgres::Client;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableState {
     pub source: TableName,
+    /// The entry's name (see [`crate::mapping::Rule`]).
     pub target: TableName,
+    /// The target table.
+    pub into: TableName,
     pub fingerprint: String,
     /// Its first copy is in the target.
     pub copied: bool,
@@ -74,7 +77,8 @@ pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, S
     let sql = "SELECT source_schema, source_name, target_schema, target_name, fingerprint, state = 'follow', lacks_from,
                halted_because, hint, writes_missed, rows_copied + coalesce(r.rows, 0)::bigint, structure,
                state IN ('copy', 'load'), repeats, bytes_copied + coalesce(r.bytes, 0)::bigint, window_until::text,
-               state = 'load', partial, sweeps, coalesce(leaves::jsonb ? 'moved', false)
+               state = 'load', partial, sweeps, coalesce(leaves::jsonb ? 'moved', false),
+               coalesce(shared_schema, target_schema), coalesce(shared_name, target_name)
                FROM tablelift.table_state LEFT JOIN (SELECT target_schema, target_name, sum(rows) AS rows, sum(bytes) AS bytes
                    FROM tablelift.copy_range WHERE connector = $1 GROUP BY 1, 2) AS r USING (target_schema, target_name)
                WHERE connector = $1 ORDER BY 1, 2, 3, 4";
@@ -88,6 +92,7 @@ pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, S
             Ok(TableState {
                 source: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
                 target: TableName::new(row.get::<_, String>(2), row.get::<_, String>(3)),
+                into: TableName::new(row.get::<_, String>(20), row.get::<_, String>(21)),
                 fingerprint: row.get(4),
                 copied: row.get(5),
                 lacks_from: lacks.map(|text| parse("position", text)).transpose()?,
@@ -114,9 +119,11 @@ pub async fn read(client: &Client, connector: &str) -> Result<Vec<TableState>, S
 /// A target table that another connector owns breaks `one_owner`.
 pub async fn insert(client: &Client, connector: &str, state: &TableState) -> Result<(), StoreError> {
     let sql = "INSERT INTO tablelift.table_state (connector, source_schema, source_name, target_schema, target_name, fingerprint,
-               state, writes_missed) VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 THEN 'follow' ELSE 'new' END, $8)
+               state, writes_missed, shared_schema, shared_name)
+               VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 THEN 'follow' ELSE 'new' END, $8, $9, $10)
                ON CONFLICT (connector, target_schema, target_name) DO NOTHING";
     let (source, target) = (&state.source, &state.target);
+    let shared = Some(&state.into).filter(|into| *into != target);
     client
         .execute(
             sql,
@@ -129,6 +136,8 @@ pub async fn insert(client: &Client, connector: &str, state: &TableState) -> Res
                 &state.fingerprint,
                 &state.copied,
                 &state.writes_missed,
+                &shared.map(|into| &into.schema),
+                &shared.map(|into| &into.name),
             ],
         )
         .await
@@ -185,7 +194,8 @@ pub async fn delete(client: &Client, connector: &str, target: &TableName) -> Res
 /// # Errors
 /// See [`StoreError`].
 pub async fn owner(client: &Client, target: &TableName) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT connector FROM tablelift.table_state WHERE target_schema = $1 AND target_name = $2";
+    let sql = "SELECT DISTINCT connector FROM tablelift.table_state
+               WHERE coalesce(shared_schema, target_schema) = $1 AND coalesce(shared_name, target_name) = $2 LIMIT 1";
     let row = client.query_opt(sql, &[&target.schema, &target.name]).await.map_err(doing("look for a table's owner"))?;
     Ok(row.map(|row| row.get(0)))
 }

@@ -576,6 +576,7 @@ async fn the_key_may_come_behind_the_load() {
     let state = TableState {
         source: plan.source.clone(),
         target: plan.target.clone(),
+        into: plan.into.clone(),
         fingerprint: plan.fingerprint.clone(),
         copied: false,
         lacks_from: None,

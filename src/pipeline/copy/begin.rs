@@ -5,7 +5,6 @@ use crate::change::{Position, TableName};
 use crate::config::Connector;
 use crate::ddl;
 use crate::mapping::{Kind, TablePlan};
-use crate::pg::quote;
 use crate::pipeline::PipelineError;
 use crate::pipeline::board::Board;
 use crate::store::table_state::{self, Halted, TableState};
@@ -68,7 +67,6 @@ pub async fn begin<'p>(
 }
 
 async fn is_filled(target: &Client, plan: &TablePlan) -> Result<bool, PipelineError> {
-    let sql = format!("SELECT EXISTS (SELECT FROM {})", quote::table(&plan.target));
-    let row = target.query_one(&sql, &[]).await;
+    let row = target.query_one(&plan.filled(), &[]).await;
     Ok(row.map_err(|source| PipelineError::Query { side: "target", source })?.get(0))
 }

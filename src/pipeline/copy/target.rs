@@ -174,7 +174,7 @@ impl Sink for ChunkTarget {
         let _busy = busy.begin();
         let plan = &self.plans[number];
         // not held until the turn comes: a TRUNCATE of the stream may come first
-        let sql = format!("BEGIN; LOCK TABLE {} IN ROW EXCLUSIVE MODE; ROLLBACK", quote::table(&plan.target));
+        let sql = format!("BEGIN; LOCK TABLE {} IN ROW EXCLUSIVE MODE; ROLLBACK", quote::table(&plan.into));
         self.client.batch_execute(&sql).await.map_err(|source| refused(plan, source))
     }
 

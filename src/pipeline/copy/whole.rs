@@ -113,7 +113,7 @@ impl Copier {
         let from = Position::start_of(self.incarnation, CommitLsn(snapshot.made.consistent_point.0));
         table_state::copied(&target, &self.connector.name, &plan.target, from, piped.recorded()).await?;
         target.batch_execute("COMMIT").await.map_err(|source| refused(plan, source))?;
-        target.batch_execute(&format!("ANALYZE {}", quote::table(&plan.target))).await.ok();
+        target.batch_execute(&format!("ANALYZE {}", quote::table(&plan.into))).await.ok();
         Ok(piped.rows)
     }
 
@@ -125,9 +125,7 @@ impl Copier {
         }
         target.batch_execute(crate::pipeline::run::DURABLE).await.map_err(refused)?;
         target.batch_execute("BEGIN").await.map_err(refused)?;
-        let into = quote::table(&plan.target);
-        let filled = format!("SELECT EXISTS (SELECT FROM {into})");
-        if target.query_one(&filled, &[]).await.map_err(refused)?.get(0) {
+        if target.query_one(&plan.filled(), &[]).await.map_err(refused)?.get(0) {
             return Err(PipelineError::Belief {
                 what: format!("`{}` is not empty: the first copy would mix with the rows that are there", plan.target),
                 hint: "empty it, or run with --no-copy if it holds the source's rows already".to_owned(),

@@ -7,7 +7,6 @@ use crate::apply::{Applier, Base, Item};
 use crate::change::{Before, Change, Op, Position};
 use crate::fate::Fate;
 use crate::mapping::TablePlan;
-use crate::pg::quote;
 use crate::pipeline::PipelineError;
 use crate::target::{Session, TargetError};
 use std::sync::Arc;
@@ -123,8 +122,7 @@ async fn not_ours<'p>(
         return Ok(None);
     }
     for plan in plans {
-        let sql = format!("SELECT EXISTS (SELECT FROM {})", quote::table(&plan.target));
-        if session.client().query_one(&sql, &[]).await.map_err(failed)?.get(0) {
+        if session.client().query_one(&plan.filled(), &[]).await.map_err(failed)?.get(0) {
             return Ok(Some(Opened::Refused {
                 because: format!("`{}` is not empty: the first copy would mix with the rows that are there", plan.target),
                 hint: "empty it, or run with --no-copy if it holds the source's rows already".to_owned(),

@@ -20,7 +20,7 @@ pub type Compiled = (Vec<TablePlan>, BTreeMap<TableName, Halted>);
 /// # Errors
 /// The target could not be asked.
 pub async fn compile(target: &mut Client, connector: &Connector, specs: &[TableSpec]) -> Result<Compiled, PipelineError> {
-    let names: Vec<TableName> = specs.iter().flat_map(|spec| &spec.rules).map(|rule| rule.target.clone()).collect();
+    let names: Vec<TableName> = specs.iter().flat_map(|spec| &spec.rules).map(|rule| rule.table().clone()).collect();
     let changed = structure::changed(None, target, connector).await?;
     let mut shapes = catalog::target_shapes(&*target, &names).await?;
     after_load::expect(&*target, &mut shapes).await.map_err(|source| PipelineError::Query { side: "target", source })?;
@@ -28,11 +28,11 @@ pub async fn compile(target: &mut Client, connector: &Connector, specs: &[TableS
     let (mut plans, mut broken) = (Vec::new(), BTreeMap::new());
     for spec in specs {
         for rule in &spec.rules {
-            if let Some(finding) = changed.get(&rule.target).map(|(_, finding)| finding).or(overlaps.get(&rule.target)) {
+            if let Some(finding) = changed.get(&rule.target).map(|(_, finding)| finding).or(overlaps.get(rule.table())) {
                 broken.insert(rule.target.clone(), Halted::by(std::slice::from_ref(finding)));
                 continue;
             }
-            let because = match shapes.get(&rule.target) {
+            let because = match shapes.get(rule.table()) {
                 None => "the target has no such table".to_owned(),
                 Some(shape) => {
                     let (facts, refused) = catalog::rule_facts(target, rule, &spec.shape).await?;
@@ -50,6 +50,10 @@ pub async fn compile(target: &mut Client, connector: &Connector, specs: &[TableS
                 "`tablelift check` says more; cure the target, and it is tried again at SIGHUP and at a restart".to_owned();
             broken.insert(rule.target.clone(), Halted { because, hint });
         }
+    }
+    let mixed = preflight::mixed(target, plans.iter().map(Some)).await?;
+    for (at, finding) in mixed.into_iter().rev() {
+        broken.insert(plans.remove(at).target, Halted::by(&[finding]));
     }
     Ok((plans, broken))
 }
