@@ -22,6 +22,7 @@ mod propose;
 mod publication;
 mod room;
 mod rules;
+mod sample;
 mod session;
 mod source;
 mod statement;
@@ -35,6 +36,7 @@ pub use missing::design_missing;
 pub use plan::{Object, Plan, PlannedStatement, PlannedTable, plan};
 pub use propose::{NoProposal, Proposal, propose};
 pub use rules::{Compiled, OVERLAP, compile, expand, overlaps};
+pub use sample::{Failure, Outcome, Sample, SampledRow, SampledTable, SampledValue, Values, sample};
 pub use survey::{Survey, survey};
 pub use table::unfit_leaves;
 
