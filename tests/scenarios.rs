@@ -32,6 +32,9 @@ struct Story {
     /// The oldest majors that it runs on.
     source_from: u32,
     target_from: u32,
+    /// Encodings of the two databases, then in locale C; the cluster's where there is none.
+    source_encoding: String,
+    target_encoding: String,
     /// Tables of the source that halt, each with a part of the reason.
     halts: BTreeMap<String, String>,
     /// Codes of the findings by which `check` refuses it; the story ends there.
@@ -110,10 +113,7 @@ fn paragraphs(folder: &Path, file: &str) -> Vec<String> {
 
 async fn play(name: &str, folder: &Path, story: &Story, log: Log, when: When) {
     let short: String = name.chars().take(24).collect();
-    let w = match log {
-        Log::Local => World::new(&short).await,
-        Log::Kafka => World::kafka(&short).await,
-    };
+    let w = World::encoded(&short, log, [&story.source_encoding, &story.target_encoding]).await;
     for (file, database) in
         [("schema.sql", &w.source), ("schema.sql", &w.target), ("source.sql", &w.source), ("target.sql", &w.target)]
     {

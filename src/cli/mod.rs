@@ -24,6 +24,7 @@ mod prepare;
 mod progress;
 mod resync;
 mod run;
+mod sample_view;
 mod signal;
 mod status;
 mod status_view;
@@ -121,7 +122,7 @@ enum Command {
     Init(init::Options),
     /// Find everything that stands in the way, with its remedy; change nothing
     Check(check::Options),
-    /// Show what `prepare` and `run` will do
+    /// Show what `prepare` and `run` will do, or what becomes of some rows; change nothing
     Plan(plan::Options),
     /// Make publication, slot, topics and our schema; may be repeated
     Prepare(prepare::Options),
@@ -212,7 +213,7 @@ async fn dispatch(command: Command, connector: Option<Connector>, output: &Outpu
     match command {
         Command::Init(_) => Ok(Exit::Wrong),
         Command::Check(_) => Box::pin(check::run(&connector, output)).await,
-        Command::Plan(_) => Box::pin(plan::run(&connector, output)).await,
+        Command::Plan(options) => Box::pin(plan::run(&connector, &options, output)).await,
         Command::Prepare(_) => Box::pin(prepare::run(connector, output)).await,
         Command::Run(options) => Box::pin(run::run(connector, &options, progress)).await,
         Command::Capture(options) => Box::pin(capture::run(connector, &options, progress)).await,

@@ -1,20 +1,30 @@
-//! `plan`: what `prepare` and `run` will do.
+//! `plan`: what `prepare` and `run` will do; `--sample`: what becomes of some rows.
 
 use super::output::{block, findings, heading, plural};
-use super::{Exit, File, Output};
+use super::{Exit, File, Output, sample_view};
 use crate::config::Connector;
 use crate::ddl::Rebuild;
 use crate::finding::{Finding, Level};
-use crate::preflight::{self, Plan, PlannedTable};
+use crate::preflight::{self, Plan, PlannedTable, Values};
 use clap::Args;
 
 #[derive(Args)]
 pub(super) struct Options {
     #[command(flatten)]
     pub file: File,
+    /// Instead take the first N rows of each table through its mapping, and show them before and after
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    sample: Option<u32>,
+    /// Show the sample's values, not only their types and lengths
+    #[arg(long, requires = "sample")]
+    show_values: bool,
 }
 
-pub(super) async fn run(connector: &Connector, output: &Output) -> anyhow::Result<Exit> {
+pub(super) async fn run(connector: &Connector, options: &Options, output: &Output) -> anyhow::Result<Exit> {
+    if let Some(rows) = options.sample {
+        let values = if options.show_values { Values::Shown } else { Values::Hidden };
+        return Box::pin(sample(connector, rows, values, output)).await;
+    }
     let plan = Box::pin(preflight::plan(connector)).await;
     if output.json() {
         output.document(&plan)?;
@@ -22,6 +32,16 @@ pub(super) async fn run(connector: &Connector, output: &Output) -> anyhow::Resul
         output.text(&text(&plan));
     }
     Ok(if plan.findings.iter().any(Finding::is_error) { Exit::No } else { Exit::Yes })
+}
+
+async fn sample(connector: &Connector, rows: u32, values: Values, output: &Output) -> anyhow::Result<Exit> {
+    let sample = Box::pin(preflight::sample(connector, rows, values)).await;
+    if output.json() {
+        output.document(&sample)?;
+    } else {
+        output.text(&sample_view::text(&sample, values));
+    }
+    Ok(if sample.ok { Exit::Yes } else { Exit::No })
 }
 
 fn text(plan: &Plan) -> String {

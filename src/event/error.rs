@@ -26,7 +26,7 @@ impl fmt::Display for RowPart {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     #[error(
-        "column `{column}` of table `{table}` holds text that is not UTF-8, which an event cannot carry\n  hint: correct the value at the source, or use `log.kind = \"local\"`, which carries any bytes"
+        "column `{column}` of table `{table}` holds text that is not UTF-8, which an event cannot carry\n  hint: correct the value at the source, or use `log.kind = \"local\"` and `ignore` its column"
     )]
     NotUtf8 { table: TableName, column: String },
     #[error(

@@ -15,6 +15,7 @@ mod golden;
 mod key;
 mod plan;
 mod rule;
+mod sample;
 mod shape;
 mod sql;
 

@@ -123,10 +123,13 @@ impl TablePlan {
     }
 
     pub(super) fn insert(&self, from: &str) -> String {
+        self.insert_into(&self.into(), from)
+    }
+
+    pub(super) fn insert_into(&self, table: &str, from: &str) -> String {
         let expressions: Vec<String> = self.outputs.iter().map(|output| format!("({})", output.expression)).collect();
         format!(
-            "INSERT INTO {}{} OVERRIDING SYSTEM VALUE SELECT {} FROM {from} AS src{}",
-            self.into(),
+            "INSERT INTO {table}{} OVERRIDING SYSTEM VALUE SELECT {} FROM {from} AS src{}",
             self.column_list(),
             expressions.join(", "),
             self.where_clause()

@@ -9,6 +9,7 @@ mod connect;
 mod connect_error;
 mod endpoint;
 mod fate;
+mod meaning;
 #[cfg(test)]
 pub mod memory;
 pub mod quote;
@@ -23,6 +24,7 @@ pub use connect::{Connected, Driver, connect, connect_for_copy_in, open_transpor
 pub use connect_error::{CertificateUse, ConnectError, Step, chain};
 pub use endpoint::{DEFAULT_PORT, Endpoint, Host, NotOneOf, SslMode, TargetSession};
 pub use fate::{fate_of, fate_of_sqlstate};
+pub use meaning::meaning;
 pub use server_error::ServerError;
 pub use settings::SESSION_SETTINGS;
 pub use stream::Transport;

@@ -102,7 +102,7 @@ impl TargetError {
         }
         if error.code().code().starts_with("42") {
             text += &format!(": {}", error.message());
-        } else if let Some(meaning) = meaning(error.code().code()) {
+        } else if let Some(meaning) = crate::pg::meaning(error.code().code()) {
             text += &format!(": {meaning}");
         }
         text
@@ -115,23 +115,4 @@ fn column_of_copy(context: &str) -> Option<&str> {
     let (_, column) = behind.split_once(", column ")?;
     let end = [": \"", ": null input"].iter().filter_map(|end| column.find(end)).min();
     end.map(|end| &column[..end])
-}
-
-/// Row faults in words (PostgreSQL's manual, appendix A).
-fn meaning(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "22001" => "a value is too long for its column",
-        "22003" => "a number is out of the column's range",
-        "22007" | "22008" => "a date or time does not fit the column",
-        "22021" | "22P05" => "a character does not exist in the target's encoding",
-        "22P02" | "22P03" => "a value does not read as the column's type",
-        "22012" => "an expression divides by zero",
-        "23502" => "a value is null and the column is NOT NULL",
-        "23503" => "a foreign key does not hold",
-        "23505" => "another row has this key already",
-        "23514" => "a check constraint does not hold",
-        "23P01" => "an exclusion constraint does not hold",
-        "P0001" => "a trigger raised an error",
-        _ => return None,
-    })
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # The figures, side by side with native replication in the same run, and with Debezium where its jars are found (peers.sh says where).
-# BENCH="capture apply" chooses parts (all: capture apply tpcb latency memory copy kill huge beside kafka kafkacopy; and `sigkills`, a claim of its own), RUNS how often each is measured (3).
+# BENCH="capture apply" chooses parts (all: capture apply mapping tpcb latency memory copy kill huge beside kafka kafkacopy; and `sigkills`, a claim of its own), RUNS how often each is measured (3).
 # Writes BENCHMARKS.md. Stop everything else first: only ratios within one run carry over.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../servers/env.sh"
 . "$here/bench.sh"
 . "$here/parts.sh"
+. "$here/mapping.sh"
 . "$here/copies.sh"
 . "$here/latency.sh"
 . "$here/peers.sh"
@@ -28,7 +29,7 @@ target_port=$(free_port); "$SERVERS/pg.sh" start "$dir/target" "$target_port" "$
 SOURCE="host=127.0.0.1 port=$source_port user=postgres dbname=bench" TARGET="host=127.0.0.1 port=$target_port user=postgres dbname=bench"
 psql -Xq -d "${SOURCE/dbname=bench/dbname=postgres}" -c "create database bench"
 psql -Xq -d "${TARGET/dbname=bench/dbname=postgres}" -c "create database bench"
-for part in ${BENCH:-capture apply tpcb latency memory copy kill huge beside kafka kafkacopy}; do
+for part in ${BENCH:-capture apply mapping tpcb latency memory copy kill huge beside kafka kafkacopy}; do
   "part_$part"
 done
 report >"$ROOT/BENCHMARKS.md"

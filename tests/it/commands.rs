@@ -12,6 +12,10 @@ async fn wrong_commands_end_with_2() {
         &["check"],
         &["run", "x.toml", "--nonsense"],
         &["wait", "x.toml", "--lsn", "nonsense"],
+        &["plan", "x.toml", "--sample", "0"],
+        &["plan", "x.toml", "--sample", "some"],
+        &["plan", "x.toml", "--sample"],
+        &["plan", "x.toml", "--show-values"],
         &["check", "/nonexistent/x.toml"],
     ] {
         let out = tablelift(args).await;
@@ -275,4 +279,96 @@ async fn a_port_taken() {
     w.settle().await;
     w.equal("table t").await;
     d.logged(&w.http.to_string()).await;
+}
+
+const SAMPLED: &str = r#"
+[[table]]
+source = "public.orders"
+where = "qty >= 0"
+ignore = ["unused"]
+[table.columns]
+label = "upper(name) || '-' || id"
+total = "qty * price"
+ratio = "CASE WHEN id < 100 THEN 100 / qty END"
+kind = "'web'"
+[[table]]
+source = "public.plain"
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sample_of_the_mapping() {
+    let w = World::new("sampled").await;
+    w.source
+        .batch(
+            "create table orders (id int primary key, name text, qty int, price numeric, note text, unused date);
+             insert into orders values (2, 'Bea Geheim', 0, 1, 'a', null), (1, 'Anna Geheim', 3, 1.255, null, '2026-01-02'),
+               (3, 'Cid Geheim', -1, 1, 'b', null), (4, null, 5, 999999, 'too long', null), (5, 'Dora', 1, 1, '', null)",
+        )
+        .await;
+    let target = "create table orders (id bigint primary key, label text not null, total numeric(8,2), ratio int, kind text, note varchar(5))";
+    w.target.batch(target).await;
+    w.both("create table plain (v text); alter table plain replica identity full").await;
+    w.source.batch("insert into plain values (repeat('x', 1000))").await;
+    w.connector(SAMPLED);
+    let before = w.target.text("select count(*) from pg_class").await;
+
+    let hidden = w.cli("plan", &["--sample", "4"]).await.assert_code(1);
+    assert!(!hidden.all().contains("Geheim") && !hidden.all().contains("GEHEIM"), "values are told: {hidden:#?}");
+    for text in [
+        "public.orders -> public.orders\n  its first 4 rows, in the order of `id`\n  where qty >= 0\n",
+        "<text, 11 bytes>",
+        "unused  <date, 10 bytes>    not used\n",
+        "<numeric(8,2), 4 bytes>  = qty * price\n",
+        "note   NULL\n",
+        "error   column `ratio`, which is filled by `CASE WHEN id < 100 THEN 100 / qty END`: an expression divides by zero (SQLSTATE 22012); \
+         the row's key is `id`\n",
+        "row 3: left out by where\n",
+        "error   column `total`, which is filled by `qty * price`: a number is out of the column's range (SQLSTATE 22003); the row's key is `id`\n",
+        "error   column `note`: a value is too long for its column (SQLSTATE 22001); the row's key is `id`\n",
+        "public.plain -> public.plain\n  its first row, in no order, for it has no key\n",
+        "5 rows of 2 tables: 2 as shown, 1 left out, 2 refused; nothing was written\n",
+    ] {
+        assert!(hidden.stdout.contains(text), "no {text:?} in\n{}", hidden.stdout);
+    }
+
+    let shown = w.cli("plan", &["--sample", "4", "--show-values"]).await.assert_code(1);
+    for text in [
+        "name    Anna Geheim\n",
+        "label  ANNA GEHEIM-1  = upper(name) || '-' || id\n",
+        "total  3.77           = qty * price\n",
+        "ratio  33             = CASE",
+        "kind   web            = 'web'\n",
+        "division by zero (SQLSTATE 22012); the row's key is `id` = 2\n",
+        &format!("v  {}… (cut: 800 characters more)\n", "x".repeat(200)),
+    ] {
+        assert!(shown.stdout.contains(text), "no {text:?} in\n{}", shown.stdout);
+    }
+
+    let json = w.cli("plan", &["--sample", "4", "--json"]).await.assert_code(1).json();
+    let rows = &json["tables"][0]["rows"];
+    let outcomes: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["written", "failed", "left_out", "failed"]);
+    assert_eq!((&rows[0]["target"][0]["bytes"], &rows[0]["target"][0]["value"]), (&13.into(), &serde_json::Value::Null));
+
+    // one that is NULL where it must not be is the row's only fault
+    w.source.batch("update orders set qty = 1, price = 1, note = '' where id = 4").await;
+    let null = w.cli("plan", &["--sample", "4"]).await.assert_code(1);
+    let said = "error   column `label`, which is filled by `upper(name) || '-' || id`: a value is null and the column is NOT NULL (SQLSTATE 23502)";
+    assert!(null.stdout.contains(said), "{}", null.stdout);
+
+    w.source.batch("update orders set qty = 1, name = 'x' where id in (2, 4)").await;
+    w.cli("plan", &["--sample", "9", "--show-values"]).await.assert_code(0);
+    assert_eq!(w.target.text("select count(*) from pg_class").await, before);
+    assert_eq!(w.target.text("select count(*) from orders").await, "0", "a sample writes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sample_of_a_table_that_is_still_to_be_made() {
+    let w = World::new("sampledmade").await;
+    w.source.batch("create type mood as enum ('sad', 'glad'); create table t (id int primary key, m mood)").await;
+    w.source.batch("insert into t values (1, 'glad')").await;
+    w.connector_with(|f| f.target += "create = \"missing\"\n", "[[table]]\nsource = 'public.t'");
+    let out = w.cli("plan", &["--sample", "1", "--show-values"]).await.assert_code(0);
+    assert!(out.stdout.contains("    target  id  1\n            m   glad\n"), "{}", out.stdout);
+    assert_eq!(w.target.text("select to_regclass('t') is null, to_regtype('mood') is null").await, "t|t");
 }

@@ -22,6 +22,7 @@ mod operations;
 mod partitions;
 mod preflight;
 mod resync;
+mod shared;
 mod status;
 mod stream;
 mod support;

@@ -88,10 +88,13 @@ impl Db {
         text.parse().unwrap_or_else(|_| panic!("`{text}` is not one number: {sql}"))
     }
 
-    /// Rows of a query and a hash over them, whatever their order.
+    /// Rows of a query and a hash over them, whatever their order. Equal texts in two encodings are equal; in SQL_ASCII, which says nothing of
+    /// what its bytes mean, they count as they are.
     pub async fn digest(&self, sql: &str) -> String {
         let sql = sql.trim_end().trim_end_matches(';');
-        self.text(&format!(r"select count(*), md5(string_agg(md5(q::text), '' order by md5(q::text))) from ({sql}) q")).await
+        let hash = "case getdatabaseencoding() when 'SQL_ASCII' then md5(q::text) else md5(convert_to(q::text, 'UTF8')) end";
+        self.text(&format!(r"select count(*), md5(string_agg(h, '' order by h)) from (select {hash} as h from ({sql}) q) hashed"))
+            .await
     }
 }
 

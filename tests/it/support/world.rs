@@ -47,35 +47,41 @@ pub struct World {
 impl World {
     /// With the embedded log, in the shared clusters.
     pub async fn new(name: &str) -> Self {
-        Self::build(name, Log::Local, None, None).await
+        Self::encoded(name, Log::Local, ["", ""]).await
     }
 
     /// With the shared broker, in the shared clusters.
     pub async fn kafka(name: &str) -> Self {
-        Self::build(name, Log::Kafka, None, None).await
+        Self::encoded(name, Log::Kafka, ["", ""]).await
+    }
+
+    /// In the shared clusters, source and target in databases of these encodings; an empty one is the cluster's.
+    pub async fn encoded(name: &str, log: Log, encodings: [&str; 2]) -> Self {
+        Self::build(name, log, None, None, encodings).await
     }
 
     /// The source in a cluster of its own, with these lines in its configuration.
     pub async fn own_source(name: &str, log: Log, conf: &[&str]) -> Self {
-        Self::build(name, log, Some(Cluster::source(conf).await), None).await
+        Self::build(name, log, Some(Cluster::source(conf).await), None, ["", ""]).await
     }
 
     pub async fn own_target(name: &str, log: Log, conf: &[&str]) -> Self {
-        Self::build(name, log, None, Some(Cluster::target(conf).await)).await
+        Self::build(name, log, None, Some(Cluster::target(conf).await), ["", ""]).await
     }
 
     pub async fn own_both(name: &str, log: Log, conf: &[&str]) -> Self {
-        Self::build(name, log, Some(Cluster::source(conf).await), Some(Cluster::target(conf).await)).await
+        Self::build(name, log, Some(Cluster::source(conf).await), Some(Cluster::target(conf).await), ["", ""]).await
     }
 
-    async fn build(name: &str, log: Log, source: Option<Cluster>, target: Option<Cluster>) -> Self {
+    async fn build(name: &str, log: Log, source: Option<Cluster>, target: Option<Cluster>, encodings: [&str; 2]) -> Self {
         let shared = if source.is_some() && target.is_some() { (0, 0) } else { blocking(clusters).await };
         let brokers = if log == Log::Kafka { blocking(broker).await.to_string() } else { String::new() };
         let name = format!("{}-{}", name.replace('_', "-").to_lowercase(), unique());
         assert!(name.len() <= 40, "`{name}` is too long for a connector's name");
         std::fs::create_dir_all(run_dir().join(&name)).expect("the run's folder can be written");
-        let source_db = make(source.as_ref().map_or(shared.0, |c| c.port), &format!("{}_source", name.replace('-', "_"))).await;
-        let target_db = make(target.as_ref().map_or(shared.1, |c| c.port), &format!("{}_target", name.replace('-', "_"))).await;
+        let object = name.replace('-', "_");
+        let source_db = make(source.as_ref().map_or(shared.0, |c| c.port), &format!("{object}_source"), encodings[0]).await;
+        let target_db = make(target.as_ref().map_or(shared.1, |c| c.port), &format!("{object}_target"), encodings[1]).await;
         Self {
             http: free_port(),
             source_url: Mutex::new(source_db.url()),
@@ -234,8 +240,11 @@ impl World {
     }
 }
 
-async fn make(port: u16, name: &str) -> Db {
-    Db::new(port, "postgres").batch(&format!("create database {name}")).await;
+/// With an encoding: in locale C, which has any.
+async fn make(port: u16, name: &str, encoding: &str) -> Db {
+    let other = format!("template template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'");
+    let other = if encoding.is_empty() { "" } else { &other };
+    Db::new(port, "postgres").batch(&format!("create database {name} {other}")).await;
     Db::new(port, name)
 }
 

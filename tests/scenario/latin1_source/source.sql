@@ -1,0 +1,1 @@
+../latin1_both/source.sql

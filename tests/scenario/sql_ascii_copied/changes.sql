@@ -1,0 +1,1 @@
+../sql_ascii_bytes/changes.sql
