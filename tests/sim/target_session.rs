@@ -32,7 +32,10 @@ const KNOWN: &[(&str, &[u32], &[u32])] = &[
     (
         "SELECT source_schema, source_name, target_schema",
         &[TEXT],
-        &[TEXT, TEXT, TEXT, TEXT, TEXT, BOOL, TEXT, TEXT, TEXT, INT8, INT8, TEXT, BOOL, BOOL, INT8, TEXT, BOOL, BOOL, BOOL, BOOL],
+        &[
+            TEXT, TEXT, TEXT, TEXT, TEXT, BOOL, TEXT, TEXT, TEXT, INT8, INT8, TEXT, BOOL, BOOL, INT8, TEXT, BOOL, BOOL, BOOL,
+            BOOL, TEXT, TEXT,
+        ],
     ),
     ("UPDATE tablelift.table_state SET lacks_from = coalesce", &[TEXT, TEXT, TEXT, TEXT, TEXT, TEXT], &[]),
     ("UPDATE tablelift.table_state SET lacks_from = $4", &[TEXT, TEXT, TEXT, TEXT], &[]),
@@ -387,6 +390,7 @@ fn states(target: &Target, tx: &Tx) -> Vec<Vec<Value>> {
             Value::Bool(true),
         ]);
         row.push(Value::Bool(false));
+        row.extend(named(table));
         Some(row)
     };
     target.all(tx).into_iter().filter_map(row).collect()
