@@ -11,6 +11,7 @@ mod sift;
 mod source;
 mod sweep;
 mod target;
+mod unreadable;
 mod whole;
 mod work;
 mod worker;

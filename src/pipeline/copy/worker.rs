@@ -106,6 +106,14 @@ impl Limits {
     }
 }
 
+impl Copying {
+    /// Whether a table's rows are read with this column: into events they go whole.
+    fn reads(&self, number: usize, column: &str) -> bool {
+        let mut plans = self.plans.iter().filter(|plan| plan.source == self.tables[number].source);
+        self.connector.kafka().is_some() || plans.any(|plan| plan.inputs.iter().any(|input| input.name == column))
+    }
+}
+
 /// Copies all of it, by as many workers as are configured.
 pub async fn all<S: Sinks>(copying: Arc<Copying>, sinks: Arc<S>) {
     let workers = (0..copying.connector.copy.workers).map(|_| Worker::new(Arc::clone(&copying), Arc::clone(&sinks)).run());
@@ -212,7 +220,14 @@ impl<S: Sinks> Worker<S> {
             turn.release();
         }
         let begun = Instant::now();
-        let piped = sink.bring(task, source, &reading, &turn).await?;
+        let piped = match sink.bring(task, source, &reading, &turn).await {
+            Err(ChunkError::Failed(error)) => {
+                drop(turn);
+                let is_read = |column: &str| copying.reads(task.number, column);
+                return Err(source.unreadable(&reading, is_read, error).await.into());
+            }
+            brought => brought?,
+        };
         let time = begun.elapsed();
         let aim = if turn.is_waited_for() { AIM_IN_TRAFFIC } else { AIM };
         tracing::debug!(table = %task.target, rows = piped.rows, ?time, merged = task.merge, "a chunk entered");

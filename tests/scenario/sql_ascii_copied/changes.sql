@@ -1,1 +1,0 @@
-../sql_ascii_bytes/changes.sql

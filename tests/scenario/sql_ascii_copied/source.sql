@@ -1,1 +1,0 @@
-../sql_ascii_bytes/source.sql
