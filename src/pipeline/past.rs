@@ -12,6 +12,9 @@ use tokio_postgres::Client;
 /// Of one source table, as far as the stream may still need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
+    /// All columns that the table had when it was last looked at, with their numbers.
+    #[serde(default)]
+    columns: BTreeMap<String, i32>,
     /// Columns without a default, with where they were first seen: what was committed before may be of before their time.
     came: BTreeMap<String, Lsn>,
     former: BTreeMap<String, Former>,
@@ -46,27 +49,33 @@ pub async fn place(source: &Client, connector: &Connector) -> Result<Place, Pipe
 }
 
 impl Past {
-    /// What is to be known from now on. `recorded`: the columns in use so far; `found`: all there are, `bare` those without a default.
+    /// What is to be known from now on. `found`: all columns there are, `bare` those without a default.
     pub fn renewed(
         &self,
         place: &Place,
         plan: &TablePlan,
-        recorded: &BTreeMap<String, i32>,
         (found, bare): (&BTreeMap<String, i32>, impl Fn(&str) -> bool),
     ) -> Self {
         let needed = |until: &Lsn| place.confirmed.is_none_or(|confirmed| confirmed < *until);
-        let went = recorded.iter().filter(|(name, _)| !found.contains_key(*name));
+        let went = self.columns.iter().filter(|(name, _)| !found.contains_key(*name));
         let went = went.map(|(name, &number)| (name.clone(), Former { number, until: place.now }));
         let known = self.former.iter().map(|(name, former)| (name.clone(), former.clone()));
-        let new = plan.inputs.iter().map(|input| &input.name).filter(|name| !recorded.contains_key(*name) && bare(name));
+        let is_new = |name: &&String| found.get(*name).is_some_and(|&number| !self.knew(number)) && bare(name);
+        let new = plan.inputs.iter().map(|input| &input.name).filter(is_new);
         let known_came = self.came.iter().filter(|(name, _)| found.contains_key(*name)).map(|(name, lsn)| (name.clone(), *lsn));
         Self {
+            columns: found.clone(),
             came: new.map(|name| (name.clone(), place.now)).chain(known_came).filter(|(_, lsn)| needed(lsn)).collect(),
             former: went
                 .chain(known)
                 .filter(|(name, former)| needed(&former.until) && found.get(name) != Some(&former.number))
                 .collect(),
         }
+    }
+
+    /// Whether the table had a column when it was last looked at.
+    pub fn knew(&self, number: i32) -> bool {
+        self.columns.values().any(|&known| known == number)
     }
 
     /// Columns whose names the stream may still bring for ones that are gone.

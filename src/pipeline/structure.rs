@@ -59,12 +59,8 @@ struct Found {
 
 impl Found {
     fn numbers(&self) -> BTreeMap<String, i32> {
-        numbers(&self.columns)
+        self.columns.iter().map(|(name, column)| (name.clone(), column.number)).collect()
     }
-}
-
-fn numbers(columns: &BTreeMap<String, Column>) -> BTreeMap<String, i32> {
-    columns.iter().map(|(name, column)| (name.clone(), column.number)).collect()
 }
 
 /// Takes the plan from every table whose structure is not the recorded one; records it where none is recorded yet. Plans learn what a stream
@@ -145,21 +141,24 @@ fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Str
         past: recorded.map_or(&Past::default(), |was| &was.past).renewed(
             place,
             plan,
-            &recorded.map_or_else(BTreeMap::new, |was| numbers(&was.inputs)),
             (&from.numbers(), |name| from.bare.contains(name)),
         ),
     }
 }
 
 /// Target columns that the mapping fills only now: the rows that were there lack their values, unless both columns were added without a
-/// default and no row was rewritten. Then all of them were NULL, and what came after is in the stream.
+/// default since then and no row was rewritten. Then all of them were NULL, and what came after is in the stream. Or both only have other names.
 fn late_columns(recorded: &Structure, plan: &TablePlan, from: &Found, into: &Found) -> Vec<String> {
-    let added_bare = |output: &Output| {
-        let input = output.plain.map(|input| &plan.inputs[input].name);
-        let bare = input.is_some_and(|name| from.bare.contains(name) && !recorded.inputs.contains_key(name));
-        bare && into.bare.contains(&output.column) && from.files == recorded.files
+    let holds = |columns: &BTreeMap<String, Column>, number: i32| columns.values().any(|column| column.number == number);
+    let fine = |output: &Output| {
+        let Some(name) = output.plain.map(|input| &plan.inputs[input].name) else { return false };
+        let (Some(source), Some(target)) = (from.columns.get(name), into.columns.get(&output.column)) else { return false };
+        let renamed = holds(&recorded.inputs, source.number) && holds(&recorded.outputs, target.number);
+        let new = !recorded.inputs.contains_key(name) && !recorded.past.knew(source.number);
+        let added_bare = new && from.bare.contains(name) && into.bare.contains(&output.column) && from.files == recorded.files;
+        renamed || added_bare
     };
-    let late = plan.outputs.iter().filter(|output| !recorded.outputs.contains_key(&output.column) && !added_bare(output));
+    let late = plan.outputs.iter().filter(|output| !recorded.outputs.contains_key(&output.column) && !fine(output));
     late.map(|output| {
         format!(
             "column `{}` of the target was not filled when the table was copied: earlier rows may lack its values",
@@ -179,7 +178,7 @@ fn lost_columns(recorded: &Structure, plan: &TablePlan, rule: &Rule, from: &Foun
     lost.map(|name| {
         format!(
             "column `{name}` is gone from the source, and rows that come now lack its value: drop it in the target too (ALTER TABLE {} \
-             DROP COLUMN {}), or give it an expression in the entry",
+             DROP COLUMN {})",
             quote::table(&plan.into),
             quote::ident(name)
         )

@@ -92,3 +92,39 @@ both_logs!(columns_come_and_go, |w| {
     }
     w.equal("table t").await;
 });
+
+// What it held was never read: that it is NULL in the rows of before is not to be taken for granted.
+both_logs!(an_ignored_column_is_wanted_after_all, |w| {
+    w.source.batch("create table t (id int primary key, v text, x text); insert into t values (1, 'a', 'not NULL')").await;
+    w.target.batch("create table t (id int primary key, v text)").await;
+    w.connector("[[table]]\nsource = 'public.t'\nignore = ['x']");
+    w.expect_log("halt");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("insert into t values (2, 'b', 'nor this')").await;
+    w.settle().await;
+    w.target.batch("alter table t add x text").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    d.hup();
+    d.logged("column `x` of the target was not filled when the table was copied").await;
+});
+
+// Columns that nobody uses come and go as they like, also where one that is used comes with them.
+both_logs!(columns_that_are_ignored, |w| {
+    w.source.batch("create table t (id int primary key, junk text, v text); insert into t values (1, 'j', 'a')").await;
+    w.target.batch("create table t (id int primary key, v text)").await;
+    w.connector("[[table]]\nsource = 'public.t'\nignore = ['junk', 'trash']");
+    w.expect_log("halt");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    d.kill9();
+    w.source.batch("insert into t values (2, 'j', 'b'); update t set junk = 'k'").await;
+    w.source.batch("alter table t rename junk to trash; alter table t add n int").await;
+    w.source.batch("insert into t values (3, 't', 'c', 3)").await;
+    w.source.batch("alter table t drop trash").await;
+    w.target.batch("alter table t add n int").await;
+    w.source.batch("insert into t values (4, 'd', 4)").await;
+    let _d = Daemon::run(&w);
+    goes_on(&w).await;
+    w.equal("select id, v, n from t").await;
+});

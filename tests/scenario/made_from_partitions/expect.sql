@@ -8,4 +8,4 @@ source: select 'one table' target: select case count(*) when 2 then 'one table' 
 
 select indexdef from pg_indexes where tablename = 'refers'
 
-select conname, pg_get_constraintdef(oid), convalidated from pg_constraint where conrelid = 'refers'::regclass and conparentid = 0 order by 1
+select conname, pg_get_constraintdef(oid), convalidated from pg_constraint where conrelid = 'refers'::regclass and conparentid = 0 and contype <> 'n' order by 1

@@ -4,8 +4,6 @@ insert into t values (1, 'x', 1) on conflict do nothing;
 
 insert into t values (999, 'u7', 7) on conflict (u) do update set id = excluded.id, n = -1;
 
-merge into t using (select generate_series(140, 160) as id) s on t.id = s.id when matched and t.id % 2 = 0 then delete when matched then update set n = -5 when not matched then insert values (s.id, 'm' || s.id, 3);
-
 with gone as (delete from t where id < 20 returning *) insert into t select id + 5000, u, n from gone;
 
 with recursive r(i) as (select 1 union all select i + 1 from r where i < 10) update t set n = r.i from r where t.id = 100 + r.i;
