@@ -4,4 +4,4 @@ update t set j = j * 10 where id in (2, 3);
 
 update t set id = id + 10 where id > 3;
 
-update t set key_too = key_too + 1000 where id < 3;
+update t set key_too = key_too + 100000 where id < 3;
