@@ -172,7 +172,7 @@ impl Applier {
         }
         // where other entries have rows too, theirs stay
         let (mut numbers, shared): (Vec<usize>, Vec<usize>) =
-            plans_in_order(&live).into_iter().partition(|&number| self.plans[number].rule.shared.is_none());
+            plans_in_order(&live).into_iter().partition(|&number| !self.plans[number].shares());
         let tables: Vec<String> = numbers.iter().map(|&number| quote::table(&self.plans[number].into)).collect();
         session.frame("SAVEPOINT tablelift_truncate").await?;
         let truncated = match numbers.first() {

@@ -41,7 +41,9 @@ pub struct Routes {
 impl Routes {
     /// Takes note of a table's shape.
     pub fn shape(&mut self, plans: &[TablePlan], table: &Table) {
-        let mine = plans.iter().enumerate().filter(|(_, plan)| plan.source == table.name);
+        let known = plans.iter().any(|plan| plan.source_oid == table.relation_id);
+        let is_its = |plan: &TablePlan| if known { plan.source_oid == table.relation_id } else { plan.source == table.name };
+        let mine = plans.iter().enumerate().filter(|(_, plan)| is_its(plan));
         let bound = mine.map(|(number, plan)| (number, plan.bind(table).map(Arc::new).map_err(Arc::new))).collect();
         self.by_relation.insert(table.relation_id, bound);
     }

@@ -87,9 +87,14 @@ fn shape(row: &Row) -> Result<SourceShape, tokio_postgres::Error> {
 fn columns_sql() -> String {
     let (full, base) = (type_name("t", "a.atttypmod"), type_name("t", "-1"));
     format!(
-        "SELECT a.attrelid, a.attname::text, {full}, {base}, a.atttypid, t.typtype::text, t.typcategory::text,
+        "WITH leaf_default AS MATERIALIZED (
+           SELECT DISTINCT r.oid AS root, f.attname FROM pg_class r, pg_partition_tree(r.oid) AS p
+             JOIN pg_attribute f ON f.attrelid = p.relid AND (f.atthasmissing OR f.atthasdef)
+            WHERE r.oid = ANY($1) AND r.relkind = 'p')
+         SELECT a.attrelid, a.attname::text, {full}, {base}, a.atttypid, t.typtype::text, t.typcategory::text,
                 a.attnotnull OR t.typnotnull, CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END,
-                coalesce(l.collisdeterministic, true), a.atthasdef OR a.atthasmissing OR a.attidentity <> '',
+                coalesce(l.collisdeterministic, true), a.atthasdef OR a.atthasmissing OR a.attidentity <> ''
+                  OR EXISTS (SELECT FROM leaf_default f WHERE f.root = a.attrelid AND f.attname = a.attname),
                 a.attnum::integer
            FROM pg_attribute a
            JOIN pg_type t ON t.oid = a.atttypid

@@ -46,6 +46,7 @@ pub fn compile(rule: &Rule, source: &SourceShape, target: &TargetShape, facts: &
     let is_key = |columns: &[String]| columns.len() == target_key.len() && columns.iter().all(|name| target_key.contains(&name));
     Ok(TablePlan {
         source: rule.source.clone(),
+        source_oid: source.oid,
         target: rule.target.clone(),
         into: rule.table().clone(),
         kind,

@@ -185,6 +185,11 @@ impl TablePlan {
         ))
     }
 
+    /// The rows of the target table may be of others too: a constant in its key tells which are of this entry.
+    pub fn shares(&self) -> bool {
+        self.key_outputs().any(|output| output.uses.is_empty())
+    }
+
     /// Which rows of the target table `t` are of this entry.
     fn own_rows(&self) -> String {
         let constants = self.key_outputs().filter(|output| output.uses.is_empty());
@@ -196,16 +201,12 @@ impl TablePlan {
 
     /// Whether the target holds a row that this entry could have brought.
     pub fn filled(&self) -> String {
-        let own = if self.rule.shared.is_some() { self.own_rows() } else { "true".to_owned() };
-        format!("SELECT EXISTS (SELECT FROM {} AS t WHERE {own})", self.into())
+        format!("SELECT EXISTS (SELECT FROM {} AS t WHERE {})", self.into(), self.own_rows())
     }
 
-    /// Takes away the rows of this entry. A table of its own can be emptied with TRUNCATE, too.
+    /// Takes away the rows of this entry. Where it shares the table with nobody, TRUNCATE does it, too.
     pub fn empty(&self) -> String {
-        match &self.rule.shared {
-            Some(_) => format!("DELETE FROM {} AS t WHERE {}", self.into(), self.own_rows()),
-            None => format!("DELETE FROM {}", self.into()),
-        }
+        format!("DELETE FROM {} AS t WHERE {}", self.into(), self.own_rows())
     }
 
     /// Those of these keys that the source does not have.

@@ -28,6 +28,37 @@ pub fn form(text: &str) -> Form {
     }
 }
 
+/// Whether an expression is the same value for as long as it stands there: a number, a boolean or a string, perhaps with casts. Words that
+/// types of dates and times read as the present are none.
+pub fn is_literal(text: &str) -> bool {
+    let text = text.trim();
+    let (value, rest) = match text.strip_prefix('\'') {
+        Some(quoted) => {
+            let bytes = quoted.as_bytes();
+            let mut at = 0;
+            while at < bytes.len() && (bytes[at] != b'\'' || bytes.get(at + 1) == Some(&b'\'')) {
+                at += if bytes[at] == b'\'' { 2 } else { 1 };
+            }
+            let Some(rest) = quoted.get(at + 1..) else { return false };
+            let moves = ["now", "today", "tomorrow", "yesterday"].contains(&quoted[..at].trim().to_ascii_lowercase().as_str());
+            (!moves, rest)
+        }
+        None => {
+            let end = text.find("::").unwrap_or(text.len());
+            let value = text[..end].trim();
+            let digits = value.strip_prefix('-').unwrap_or(value);
+            let number = digits.starts_with(|c: char| c.is_ascii_digit()) && digits.parse::<f64>().is_ok();
+            (number || value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"), &text[end..])
+        }
+    };
+    let named = |kind: &str| {
+        !kind.trim().is_empty()
+            && kind.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ' ' | '.' | '"' | '(' | ')' | ','))
+    };
+    let mut casts = rest.trim().split("::");
+    value && casts.next().is_some_and(str::is_empty) && casts.all(named)
+}
+
 fn strip_call<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let head = text.get(..name.len())?;
     let rest = text.get(name.len()..)?.trim_start();
@@ -77,6 +108,32 @@ pub fn lossless(from: &str, to: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn literals_are_told_from_what_moves() {
+        for text in
+            ["'eu'", " 'it''s' ", "7", "-1.5", "1e3", "true", "'x'::region", "'x'::shop.\"Kind\"::text", "5::numeric(3, 1)", "''"]
+        {
+            assert!(is_literal(text), "{text}");
+        }
+        for text in [
+            "now()",
+            "'now'",
+            "' Today '::date",
+            "current_user",
+            "'a' || 'b'",
+            "(select 1)",
+            "'x",
+            "''x'",
+            "inf",
+            "nan",
+            "7 + 1",
+            "'eu' -- c",
+            "",
+        ] {
+            assert!(!is_literal(text), "{text}");
+        }
+    }
 
     #[test]
     fn only_plain_forms_are_read() {

@@ -1,6 +1,6 @@
 //! Which columns tell rows apart, on both sides, and whether their text does.
 
-use super::expression::{Form, form, lossless};
+use super::expression::{Form, form, is_literal, lossless};
 use super::{Input, KeyText, Kind, Output, Rule, SourceColumn, SourceShape, TargetShape};
 use crate::change::ReplicaIdentity;
 use crate::finding::Finding;
@@ -107,7 +107,8 @@ pub(super) fn target_key(
     if !findings.is_empty() {
         return findings;
     }
-    let constants: Vec<usize> = (0..outputs.len()).filter(|&at| outputs[at].uses.is_empty()).collect();
+    let is_constant = |output: &Output| output.uses.is_empty() && is_literal(&output.expression);
+    let constants: Vec<usize> = (0..outputs.len()).filter(|&at| is_constant(&outputs[at])).collect();
     let fits = |columns: &[String]| {
         let named = |at: usize| columns.contains(&outputs[at].column);
         wanted.iter().all(|&at| named(at))

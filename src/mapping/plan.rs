@@ -83,6 +83,8 @@ pub struct Filter {
 pub struct TablePlan {
     pub rule: Rule,
     pub source: TableName,
+    /// `pg_class.oid`: the stream may bring the table under a name that it had for a while.
+    pub source_oid: u32,
     /// The entry's name in our records.
     pub target: TableName,
     /// The target table.

@@ -1,5 +1,15 @@
 //! Faults of a row in words that hold none of its values, as the server's own sentence would.
 
+use tokio_postgres::error::{DbError, ErrorPosition};
+
+/// Whether the server's sentence speaks of objects and statements only. What fails while rows are read may quote a value under any code, `regclass` or
+/// `tsquery` under those of class 42; then it points at no place in the statement.
+pub fn of_objects(error: &DbError) -> bool {
+    let code = error.code().code();
+    let placed = code.starts_with("42") && matches!(error.position(), Some(ErrorPosition::Original(_)));
+    placed || ["42501", "428C9", "42P10", "25006"].contains(&code)
+}
+
 /// Row faults in words (PostgreSQL's manual, appendix A).
 pub fn meaning(code: &str) -> Option<&'static str> {
     Some(match code {

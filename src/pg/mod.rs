@@ -24,7 +24,7 @@ pub use connect::{Connected, Driver, connect, connect_for_copy_in, open_transpor
 pub use connect_error::{CertificateUse, ConnectError, Step, chain};
 pub use endpoint::{DEFAULT_PORT, Endpoint, Host, NotOneOf, SslMode, TargetSession};
 pub use fate::{fate_of, fate_of_sqlstate};
-pub use meaning::meaning;
+pub use meaning::{meaning, of_objects};
 pub use server_error::ServerError;
 pub use settings::SESSION_SETTINGS;
 pub use stream::Transport;

@@ -15,6 +15,9 @@ pub struct Past {
     /// All columns that the table had when it was last looked at, with their numbers.
     #[serde(default)]
     columns: BTreeMap<String, i32>,
+    /// The highest number that had been given until then (`pg_class.relnatts`), also to columns that are gone.
+    #[serde(default)]
+    given: i32,
     /// Columns without a default, with where they were first seen: what was committed before may be of before their time.
     came: BTreeMap<String, Lsn>,
     former: BTreeMap<String, Former>,
@@ -49,12 +52,12 @@ pub async fn place(source: &Client, connector: &Connector) -> Result<Place, Pipe
 }
 
 impl Past {
-    /// What is to be known from now on. `found`: all columns there are, `bare` those without a default.
+    /// What is to be known from now on. `found`: all columns there are, `bare` those without a default; so many numbers are `given`.
     pub fn renewed(
         &self,
         place: &Place,
         plan: &TablePlan,
-        (found, bare): (&BTreeMap<String, i32>, impl Fn(&str) -> bool),
+        (found, given, bare): (&BTreeMap<String, i32>, i32, impl Fn(&str) -> bool),
     ) -> Self {
         let needed = |until: &Lsn| place.confirmed.is_none_or(|confirmed| confirmed < *until);
         let went = self.columns.iter().filter(|(name, _)| !found.contains_key(*name));
@@ -65,6 +68,7 @@ impl Past {
         let known_came = self.came.iter().filter(|(name, _)| found.contains_key(*name)).map(|(name, lsn)| (name.clone(), *lsn));
         Self {
             columns: found.clone(),
+            given,
             came: new.map(|name| (name.clone(), place.now)).chain(known_came).filter(|(_, lsn)| needed(lsn)).collect(),
             former: went
                 .chain(known)
@@ -78,13 +82,23 @@ impl Past {
         self.columns.values().any(|&known| known == number)
     }
 
-    /// Columns whose names the stream may still bring for ones that are gone.
-    pub fn doubtful<'a>(&'a self, place: &'a Place, found: &'a BTreeMap<String, i32>) -> impl Iterator<Item = &'a String> {
+    /// Columns of the plan under whose names the stream may bring what others held that are gone. Those that came and went unseen may have had any name.
+    pub fn doubtful<'p>(
+        &self,
+        place: &Place,
+        plan: &'p TablePlan,
+        (found, given): (&BTreeMap<String, i32>, i32),
+    ) -> Vec<&'p String> {
         let needed = |until: Lsn| place.confirmed.is_none_or(|confirmed| confirmed < until);
-        let other = move |(name, former): &(&'a String, &'a Former)| {
-            needed(former.until) && found.get(*name).is_some_and(|&number| number != former.number)
+        let known = self.given;
+        let unseen = known > 0 && (known + 1..=given).any(|number| !found.values().any(|&live| live == number));
+        let doubtful = |name: &&String| {
+            let Some(&number) = found.get(*name) else { return false };
+            let other = |had: Option<&i32>| had.is_some_and(|&had| had != number);
+            let former = self.former.get(*name).filter(|former| needed(former.until)).map(|former| &former.number);
+            other(former) || other(self.columns.get(*name)) || unseen && number > known
         };
-        self.former.iter().filter(other).map(|(name, _)| name)
+        plan.inputs.iter().map(|input| &input.name).filter(doubtful).collect()
     }
 
     /// Lets a plan read what the stream brings of before.

@@ -7,7 +7,7 @@ use super::{PipelineError, Tasks, session};
 use crate::change::TableName;
 use crate::config::Connector;
 use crate::finding::Finding;
-use crate::mapping::{Ignore, Output, Rule, TablePlan};
+use crate::mapping::{Ignore, OnNewColumn, Output, Rule, TablePlan};
 use crate::pg::quote;
 use crate::preflight::Compiled;
 use crate::store::table_state::{self, TableState};
@@ -37,6 +37,33 @@ struct Structure {
     outputs: BTreeMap<String, Column>,
     #[serde(default)]
     past: Past,
+    /// Source columns that the rule passed over.
+    #[serde(default)]
+    passed_over: PassedOver,
+    /// Target columns that a mapping filled, and a later one did not.
+    #[serde(default)]
+    unfed: BTreeSet<String>,
+}
+
+/// What a rule says of columns that nothing uses.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct PassedOver {
+    all_new: bool,
+    names: Vec<String>,
+}
+
+impl PassedOver {
+    fn by(rule: &Rule) -> Self {
+        let (rest, names) = match &rule.ignore {
+            Ignore::Rest => (true, Vec::new()),
+            Ignore::Columns(names) => (false, names.clone()),
+        };
+        Self { all_new: rest || rule.on_new_column == OnNewColumn::Ignore, names }
+    }
+
+    fn has(&self, name: &String) -> bool {
+        self.all_new || self.names.contains(name)
+    }
 }
 
 /// `pg_attribute`'s word on a column.
@@ -50,6 +77,8 @@ struct Column {
 struct Found {
     oid: u32,
     files: i64,
+    /// Numbers that were given to columns, also to those that are gone.
+    given: i32,
     /// Our publication carries it, with all that is to be carried of it: every operation, row and column.
     published: bool,
     columns: BTreeMap<String, Column>,
@@ -87,7 +116,10 @@ pub async fn hold(
             let mut because = differences(recorded, Some(from), Some(into));
             because.extend(late_columns(recorded, plan, from, into));
             because.extend(lost_columns(recorded, plan, &one.rule, from, into));
-            because.extend(recorded.past.doubtful(&place, &from.numbers()).map(|name| another(name)));
+            let doubtful = recorded.past.doubtful(&place, plan, (&from.numbers(), from.given));
+            let doubtful: Vec<String> = doubtful.into_iter().map(|name| another(name)).collect();
+            let new: Vec<String> = doubtful.into_iter().filter(|text| !because.contains(text)).collect();
+            because.extend(new);
             because
         });
         if !because.is_empty() {
@@ -138,10 +170,17 @@ fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Str
             .filter(|(name, _)| from.columns.contains_key(name))
             .collect(),
         outputs: named(into, plan.outputs.iter().map(|output| &output.column).collect(), recorded.map(|was| &was.outputs)),
+        passed_over: PassedOver::by(&plan.rule),
+        unfed: recorded.map_or_else(BTreeSet::new, |was| {
+            let number = |output: &Output| into.columns.get(&output.column).map(|column| column.number);
+            let is_filled = |column: &Column| plan.outputs.iter().any(|output| number(output) == Some(column.number));
+            let unfed = was.outputs.iter().filter(|(_, column)| !is_filled(column)).map(|(name, _)| name);
+            unfed.chain(&was.unfed).cloned().collect()
+        }),
         past: recorded.map_or(&Past::default(), |was| &was.past).renewed(
             place,
             plan,
-            (&from.numbers(), |name| from.bare.contains(name)),
+            (&from.numbers(), from.given, |name| from.bare.contains(name)),
         ),
     }
 }
@@ -153,12 +192,17 @@ fn late_columns(recorded: &Structure, plan: &TablePlan, from: &Found, into: &Fou
     let fine = |output: &Output| {
         let Some(name) = output.plain.map(|input| &plan.inputs[input].name) else { return false };
         let (Some(source), Some(target)) = (from.columns.get(name), into.columns.get(&output.column)) else { return false };
+        let lapsed = |name: &String| recorded.outputs.get(name).is_some_and(|column| column.number == target.number);
+        if recorded.unfed.iter().any(lapsed) {
+            return false;
+        }
         let renamed = holds(&recorded.inputs, source.number) && holds(&recorded.outputs, target.number);
-        let new = !recorded.inputs.contains_key(name) && !recorded.past.knew(source.number);
+        let new = !recorded.inputs.contains_key(name) && !recorded.past.knew(source.number) && !recorded.passed_over.has(name);
         let added_bare = new && from.bare.contains(name) && into.bare.contains(&output.column) && from.files == recorded.files;
         renamed || added_bare
     };
-    let late = plan.outputs.iter().filter(|output| !recorded.outputs.contains_key(&output.column) && !fine(output));
+    let was_filled = |output: &Output| recorded.outputs.contains_key(&output.column) && !recorded.unfed.contains(&output.column);
+    let late = plan.outputs.iter().filter(|output| !was_filled(output) && !fine(output));
     late.map(|output| {
         format!(
             "column `{}` of the target was not filled when the table was copied: earlier rows may lack its values",
@@ -334,13 +378,17 @@ async fn look<'a>(
     let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
     let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
     let sql = "WITH found AS MATERIALIZED (
-                 SELECT n.nspname, c.relname, c.oid,
+                 SELECT n.nspname, c.relname, c.oid, c.relnatts, c.relkind,
                    coalesce(pg_catalog.pg_relation_filenode(c.oid)::bigint, 0)
                      + coalesce((SELECT sum(pg_catalog.pg_relation_filenode(relid)::bigint)
                                  FROM pg_catalog.pg_partition_tree(c.oid)), 0)::bigint AS files
                  FROM (SELECT DISTINCT * FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)) AS w
                  JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
                  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name),
+               leaf_default AS MATERIALIZED (
+                 SELECT DISTINCT f.oid AS root, l.attname FROM found f, pg_catalog.pg_partition_tree(f.oid) AS p
+                 JOIN pg_catalog.pg_attribute l ON l.attrelid = p.relid AND (l.atthasmissing OR l.atthasdef)
+                 WHERE f.relkind = 'p'),
                published AS MATERIALIZED (
                  SELECT DISTINCT t.schemaname, t.tablename
                  FROM pg_catalog.pg_publication_tables t JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname
@@ -351,7 +399,9 @@ async fn look<'a>(
                      WHERE a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
                        AND NOT nullif(pg_catalog.to_jsonb(t) -> 'attnames', 'null') @> pg_catalog.to_jsonb(a.attname)))
                SELECT f.nspname::text, f.relname::text, f.oid, a.attname::text, a.attnum::integer, a.atttypid, a.atttypmod, f.files,
-                 NOT (a.atthasdef OR a.atthasmissing OR a.attidentity <> ''), p.tablename IS NOT NULL
+                 NOT (a.atthasdef OR a.atthasmissing OR a.attidentity <> ''
+                   OR EXISTS (SELECT FROM leaf_default l WHERE l.root = f.oid AND l.attname = a.attname)),
+                 p.tablename IS NOT NULL, f.relnatts::integer
                FROM found f
                JOIN pg_catalog.pg_attribute a ON a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped
                LEFT JOIN published p ON p.schemaname = f.nspname AND p.tablename = f.relname";
@@ -365,6 +415,7 @@ async fn look<'a>(
             oid: row.get(2),
             files: row.get(7),
             published: row.get(9),
+            given: row.get(10),
             columns: BTreeMap::new(),
             bare: BTreeSet::new(),
         });
@@ -417,8 +468,17 @@ mod tests {
             inputs: columns(2),
             outputs: columns(2),
             past: Past::default(),
+            passed_over: PassedOver::default(),
+            unfed: BTreeSet::new(),
         };
-        let found = |oid, number| Found { oid, files: 3, published: true, columns: columns(number), bare: BTreeSet::new() };
+        let found = |oid, number| Found {
+            oid,
+            files: 3,
+            given: number,
+            published: true,
+            columns: columns(number),
+            bare: BTreeSet::new(),
+        };
         assert_eq!(differences(&recorded, Some(&found(1, 2)), Some(&found(2, 2))), Vec::<String>::new());
         assert_eq!(differences(&recorded, None, None), Vec::<String>::new());
         assert!(differences(&recorded, Some(&found(9, 2)), None)[0].contains("source table was made anew"));

@@ -309,11 +309,11 @@ impl Teller<'_> {
         }
     }
 
-    /// The server's sentence only where values may be told, or it speaks of objects and statements (class 42, 25006): elsewhere it quotes them.
+    /// The server's sentence only where values may be told, or it speaks of rights: elsewhere it may quote them, for they stand in our statements.
     fn message(&self, error: &Error) -> String {
         let Some(said) = error.as_db_error() else { return chain(error) };
         let code = said.code().code();
-        let of_objects = code.starts_with("42") || code == "25006";
+        let of_objects = code == "42501" || code == "25006";
         let words = if code == "23502" || !(self.values == Values::Shown || of_objects) {
             meaning(code).unwrap_or("the server refuses it")
         } else {

@@ -100,7 +100,7 @@ impl TargetError {
                 text += &format!(", {name} `{value}`");
             }
         }
-        if error.code().code().starts_with("42") {
+        if crate::pg::of_objects(error) {
             text += &format!(": {}", error.message());
         } else if let Some(meaning) = crate::pg::meaning(error.code().code()) {
             text += &format!(": {meaning}");

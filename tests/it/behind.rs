@@ -128,3 +128,92 @@ both_logs!(columns_that_are_ignored, |w| {
     goes_on(&w).await;
     w.equal("select id, v, n from t").await;
 });
+
+// A name that two columns had one after the other, and nobody looked between them.
+both_logs!(one_came_and_went_unseen, |w| {
+    w.expect_log("halt");
+    w.both("create table t (id int primary key, v text)").await;
+    w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    d.kill9();
+    w.source.batch("alter table t add n text").await;
+    w.source.batch("insert into t values (100, 'x', 'of the first'); update t set n = 'gone' where id = 3").await;
+    w.source.batch("alter table t drop n; alter table t add n text").await;
+    w.source.batch("insert into t values (101, 'x', 'of the second')").await;
+    w.target.batch("alter table t add n text").await;
+    let d = Daemon::run(&w);
+    d.logged("column `n` of the source is another one").await;
+});
+
+// What was passed over is not in the target, whatever the catalog says of the rows of before.
+both_logs!(what_was_passed_over_is_wanted, |w| {
+    w.expect_log("halt");
+    w.both("create table t (id int primary key, v text)").await;
+    w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
+    w.connector("[[table]]\nsource = 'public.t'\non_new_column = 'ignore'");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("alter table t add n int").await;
+    w.source.batch("update t set n = 5 where id < 10; insert into t values (100, 'x', 7)").await;
+    w.settle().await;
+    w.target.batch("alter table t add n int").await;
+    d.hup();
+    d.logged("column `n` of the target was not filled when the table was copied").await;
+});
+
+both_logs!(a_column_is_ignored_for_a_while, |w| {
+    w.expect_log("halt");
+    w.both("create table t (id int primary key, v text)").await;
+    w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.connector("[[table]]\nsource = 'public.t'\nignore = ['v']");
+    d.hup();
+    d.logged("reloaded the connector file").await;
+    w.source.batch("insert into t values (100, 'passed over')").await;
+    goes_on(&w).await;
+    w.equal_as("select id from t", "select id from t").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    d.hup();
+    d.logged("column `v` of the target was not filled when the table was copied").await;
+});
+
+// Another name for a while: it is the same table.
+both_logs!(a_table_has_another_name_a_while, |w| {
+    w.both("create table t (id int primary key, v text)").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    let moves = "alter table t rename to told; insert into told values (1, 'as told'); alter table told rename to t; insert into t values (2, 'as t')";
+    w.source.batch(moves).await;
+    w.settle().await;
+    w.equal("table t").await;
+    d.kill9();
+    w.source.batch("alter table t rename to told").await;
+    w.source.batch("insert into told values (3, 'as told'); update told set v = 'told' where id = 1").await;
+    w.source.batch("alter table told rename to t").await;
+    w.source.batch("delete from t where id = 2").await;
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    w.equal("table t").await;
+});
+
+// A partitioned table has no rows of its own that could have been given the default: its partitions have.
+both_logs!(a_default_that_partitions_have_kept, |w| {
+    w.expect_log("halt");
+    w.source.batch("create table t (id int primary key, v text) partition by range (id); create table t1 partition of t for values from (0) to (1000)").await;
+    w.target.batch("create table t (id int primary key, v text)").await;
+    w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    d.kill9();
+    w.source.batch("alter table t add n int default 5").await;
+    w.source.batch("alter table t alter n drop default").await;
+    w.target.batch("alter table t add n int").await;
+    let d = Daemon::run(&w);
+    d.logged("column `n` of the target was not filled when the table was copied").await;
+});

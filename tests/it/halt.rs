@@ -385,3 +385,18 @@ async fn a_new_column_while_apply_is_away() {
     w.settle().await;
     w.equal("table t").await;
 }
+
+// The server quotes what it cannot read also in what it says of statements.
+both_logs!(a_value_is_not_told, |w| {
+    w.source.batch("create table t (id int primary key, v text)").await;
+    w.target.batch("create table t (id int primary key, v tsquery)").await;
+    w.connector("[[table]]\nsource = 'public.t'\n[table.columns]\nv = 'v::tsquery'");
+    w.expect_log("halt");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("insert into t values (1, 'zebra9 xx')").await;
+    halted(&w, "public.t").await;
+    let told = w.status().await.to_string() + &d.log();
+    assert!(told.contains("42601"), "{told}");
+    assert!(!told.contains("zebra9"), "{told}");
+});

@@ -33,6 +33,7 @@ fn plan(kind: Kind, key_text: KeyText) -> TablePlan {
     TablePlan {
         rule: Rule::plain(name.clone(), name.clone()),
         source: name.clone(),
+        source_oid: 1,
         into: name.clone(),
         target: name,
         kind,

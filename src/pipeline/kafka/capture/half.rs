@@ -117,8 +117,13 @@ impl Half {
     /// Takes note of a relation: which table it is, and whether the plans still fit it. A shape that they fit, but that is not the one
     /// known so far, is announced before its first event.
     async fn shape(&mut self, table: &Arc<Table>) -> Result<(), PipelineError> {
-        let Some(at) = self.specs.iter().position(|spec| spec.shape.name == table.name) else { return Ok(()) };
-        let of_table = self.plans.iter().filter(|plan| plan.source == table.name);
+        // under a name that it had for a while, too
+        let known = self.specs.iter().position(|spec| spec.shape.oid == table.relation_id);
+        let found = known.or_else(|| self.specs.iter().position(|spec| spec.shape.name == table.name));
+        let Some(at) = found else { return Ok(()) };
+        let name = self.specs[at].shape.name.clone();
+        let table = &Arc::new(Table { name: name.clone(), ..Table::clone(table) });
+        let of_table = self.plans.iter().filter(|plan| plan.source == name);
         let (mut bound, mut misfits) = (Vec::new(), Vec::new());
         for plan in of_table.clone() {
             match plan.bind(table) {
