@@ -172,7 +172,8 @@ both_logs!(signals_end_it_in_order, |w| {
     w.connector("[[table]]\nsource = 'public.t'");
     for signal in ["term", "int"] {
         let mut d = Daemon::run(&w);
-        w.settle().await;
+        // the target holds everything before the second one has begun
+        eventually("it streams", PATIENCE, async || w.status().await["streaming"] == true).await;
         let start = Instant::now();
         if signal == "term" {
             d.term()

@@ -76,8 +76,9 @@ impl World {
     async fn build(name: &str, log: Log, source: Option<Cluster>, target: Option<Cluster>, encodings: [&str; 2]) -> Self {
         let shared = if source.is_some() && target.is_some() { (0, 0) } else { blocking(clusters).await };
         let brokers = if log == Log::Kafka { blocking(broker).await.to_string() } else { String::new() };
-        let name = format!("{}-{}", name.replace('_', "-").to_lowercase(), unique());
-        assert!(name.len() <= 40, "`{name}` is too long for a connector's name");
+        // a connector's name has at most 40 characters
+        let (name, number) = (name.replace('_', "-").to_lowercase(), unique().to_string());
+        let name = format!("{}-{number}", &name[..name.len().min(39 - number.len())]);
         std::fs::create_dir_all(run_dir().join(&name)).expect("the run's folder can be written");
         let object = name.replace('-', "_");
         let source_db = make(source.as_ref().map_or(shared.0, |c| c.port), &format!("{object}_source"), encodings[0]).await;
