@@ -187,17 +187,14 @@ impl Applier {
                 numbers.extend(shared);
             }
         }
-        if !numbers.is_empty() {
-            for number in numbers {
-                session.frame("SAVEPOINT tablelift_delete").await?;
-                if let Err(error) = self.empty(session, number, &self.plans[number].empty()).await {
-                    session.frame("ROLLBACK TO SAVEPOINT tablelift_delete").await?;
-                    let at =
-                        live.iter().find(|item| item.plan == number).map_or_else(Default::default, |item| item.change.position);
-                    applied.halts.push(Halt::refused(number, &self.plans[number], at, &retry_only(error)?));
-                }
-                session.frame("RELEASE SAVEPOINT tablelift_delete").await?;
+        for number in numbers {
+            session.frame("SAVEPOINT tablelift_delete").await?;
+            if let Err(error) = self.empty(session, number, &self.plans[number].empty()).await {
+                session.frame("ROLLBACK TO SAVEPOINT tablelift_delete").await?;
+                let at = live.iter().find(|item| item.plan == number).map_or_else(Default::default, |item| item.change.position);
+                applied.halts.push(Halt::refused(number, &self.plans[number], at, &retry_only(error)?));
             }
+            session.frame("RELEASE SAVEPOINT tablelift_delete").await?;
         }
         session.frame("RELEASE SAVEPOINT tablelift_truncate").await?;
         Ok(())

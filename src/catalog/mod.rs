@@ -38,7 +38,7 @@ pub use relation::{LeftOut, Relation, relations};
 pub use rule::{Refused, inputs, rule_facts};
 pub use scratch::{Answers, Declared, Scratch, expression_facts, run_in, verdict_on};
 pub use server::{Limit, Platform, Server, Sessions, server};
-pub use source::source_shapes;
+pub use source::{HAS_DEFAULT, LEAF_DEFAULT, source_shapes};
 pub use target::target_shapes;
 
 use crate::change::TableName;

@@ -84,17 +84,24 @@ fn shape(row: &Row) -> Result<SourceShape, tokio_postgres::Error> {
     })
 }
 
+/// For [`HAS_DEFAULT`], behind `found (oid, relkind)`: a partitioned table has no rows that could have been given a default, its partitions have.
+pub const LEAF_DEFAULT: &str = "leaf_default AS MATERIALIZED (
+    SELECT DISTINCT f.oid AS root, l.attname
+      FROM found f, pg_catalog.pg_partition_tree(f.oid) AS p
+      JOIN pg_catalog.pg_attribute l ON l.attrelid = p.relid AND (l.atthasmissing OR l.atthasdef)
+     WHERE f.relkind = 'p')";
+
+/// Whether rows that were there when the column `a` of `pg_attribute` was added may have something else in it than NULL.
+pub const HAS_DEFAULT: &str = "(a.atthasdef OR a.atthasmissing OR a.attidentity <> ''
+    OR EXISTS (SELECT FROM leaf_default l WHERE l.root = a.attrelid AND l.attname = a.attname))";
+
 fn columns_sql() -> String {
     let (full, base) = (type_name("t", "a.atttypmod"), type_name("t", "-1"));
     format!(
-        "WITH leaf_default AS MATERIALIZED (
-           SELECT DISTINCT r.oid AS root, f.attname FROM pg_class r, pg_partition_tree(r.oid) AS p
-             JOIN pg_attribute f ON f.attrelid = p.relid AND (f.atthasmissing OR f.atthasdef)
-            WHERE r.oid = ANY($1) AND r.relkind = 'p')
+        "WITH found AS MATERIALIZED (SELECT oid, relkind FROM pg_class WHERE oid = ANY($1)), {LEAF_DEFAULT}
          SELECT a.attrelid, a.attname::text, {full}, {base}, a.atttypid, t.typtype::text, t.typcategory::text,
                 a.attnotnull OR t.typnotnull, CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END,
-                coalesce(l.collisdeterministic, true), a.atthasdef OR a.atthasmissing OR a.attidentity <> ''
-                  OR EXISTS (SELECT FROM leaf_default f WHERE f.root = a.attrelid AND f.attname = a.attname),
+                coalesce(l.collisdeterministic, true), {HAS_DEFAULT},
                 a.attnum::integer
            FROM pg_attribute a
            JOIN pg_type t ON t.oid = a.atttypid

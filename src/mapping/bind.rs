@@ -71,11 +71,14 @@ impl TablePlan {
         told == name || self.former.get(told).is_some_and(|now| now.as_deref() == Some(name))
     }
 
+    fn is_known(&self, name: &String) -> bool {
+        self.known_columns.contains(name) || self.former.contains_key(name)
+    }
+
     /// Until where a table may lack an input's column because that came later. Not if the table has a column that we know nothing of: that
     /// may be it, under another name.
     fn came(&self, at: usize, input: &Input, table: &Table) -> Option<Lsn> {
-        let known = |name: &String| self.known_columns.contains(name) || self.former.contains_key(name);
-        let all_known = table.columns.iter().all(|column| known(&column.name));
+        let all_known = table.columns.iter().all(|column| self.is_known(&column.name));
         input.came.filter(|_| all_known && !self.key.contains(&at))
     }
 
@@ -93,8 +96,7 @@ impl TablePlan {
             Ignore::Columns(names) => names.contains(name) || self.rule.on_new_column == OnNewColumn::Ignore,
         };
         let names = table.columns.iter().map(|column| &column.name);
-        let known = |name: &String| self.known_columns.contains(name) || self.former.contains_key(name);
-        names.filter(move |name| !known(name) && !ignored(name)).map(|name| Misfit::New(name.clone()))
+        names.filter(move |name| !self.is_known(name) && !ignored(name)).map(|name| Misfit::New(name.clone()))
     }
 }
 

@@ -187,13 +187,13 @@ impl TablePlan {
 
     /// The rows of the target table may be of others too: a constant in its key tells which are of this entry.
     pub fn shares(&self) -> bool {
-        self.key_outputs().any(|output| output.uses.is_empty())
+        self.key_constants().next().is_some()
     }
 
     /// Which rows of the target table `t` are of this entry.
     fn own_rows(&self) -> String {
-        let constants = self.key_outputs().filter(|output| output.uses.is_empty());
-        let same: String = constants
+        let same: String = self
+            .key_constants()
             .map(|output| format!(" AND t.{} = ({})::{}", quote::ident(&output.column), output.expression, output.sql_type))
             .collect();
         format!("true{same}")

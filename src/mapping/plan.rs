@@ -117,6 +117,11 @@ impl TablePlan {
         self.filter.is_none() && self.outputs.iter().all(|output| output.plain.is_some())
     }
 
+    /// Columns of the target's key that have one value in all rows of the entry.
+    pub fn key_constants(&self) -> impl Iterator<Item = &Output> {
+        self.key_outputs().filter(|output| output.uses.is_empty())
+    }
+
     pub fn key_outputs(&self) -> impl Iterator<Item = &Output> {
         self.outputs.iter().filter(|output| output.key)
     }

@@ -37,6 +37,13 @@ pub struct Place {
     confirmed: Option<Lsn>,
 }
 
+impl Place {
+    /// The stream may still bring what was committed before.
+    fn is_before(&self, lsn: Lsn) -> bool {
+        self.confirmed.is_none_or(|confirmed| confirmed < lsn)
+    }
+}
+
 /// Call it after the catalog was read: what is seen there was committed before.
 ///
 /// # Errors
@@ -59,7 +66,6 @@ impl Past {
         plan: &TablePlan,
         (found, given, bare): (&BTreeMap<String, i32>, i32, impl Fn(&str) -> bool),
     ) -> Self {
-        let needed = |until: &Lsn| place.confirmed.is_none_or(|confirmed| confirmed < *until);
         let went = self.columns.iter().filter(|(name, _)| !found.contains_key(*name));
         let went = went.map(|(name, &number)| (name.clone(), Former { number, until: place.now }));
         let known = self.former.iter().map(|(name, former)| (name.clone(), former.clone()));
@@ -69,10 +75,10 @@ impl Past {
         Self {
             columns: found.clone(),
             given,
-            came: new.map(|name| (name.clone(), place.now)).chain(known_came).filter(|(_, lsn)| needed(lsn)).collect(),
+            came: new.map(|name| (name.clone(), place.now)).chain(known_came).filter(|(_, lsn)| place.is_before(*lsn)).collect(),
             former: went
                 .chain(known)
-                .filter(|(name, former)| needed(&former.until) && found.get(name) != Some(&former.number))
+                .filter(|(name, former)| place.is_before(former.until) && found.get(name) != Some(&former.number))
                 .collect(),
         }
     }
@@ -89,13 +95,12 @@ impl Past {
         plan: &'p TablePlan,
         (found, given): (&BTreeMap<String, i32>, i32),
     ) -> Vec<&'p String> {
-        let needed = |until: Lsn| place.confirmed.is_none_or(|confirmed| confirmed < until);
         let known = self.given;
         let unseen = known > 0 && (known + 1..=given).any(|number| !found.values().any(|&live| live == number));
         let doubtful = |name: &&String| {
             let Some(&number) = found.get(*name) else { return false };
             let other = |had: Option<&i32>| had.is_some_and(|&had| had != number);
-            let former = self.former.get(*name).filter(|former| needed(former.until)).map(|former| &former.number);
+            let former = self.former.get(*name).filter(|former| place.is_before(former.until)).map(|former| &former.number);
             other(former) || other(self.columns.get(*name)) || unseen && number > known
         };
         plan.inputs.iter().map(|input| &input.name).filter(doubtful).collect()

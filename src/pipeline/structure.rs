@@ -4,6 +4,7 @@
 use super::leaves::{self, Stand};
 use super::past::{self, Past, Place};
 use super::{PipelineError, Tasks, session};
+use crate::catalog::{HAS_DEFAULT, LEAF_DEFAULT};
 use crate::change::TableName;
 use crate::config::Connector;
 use crate::finding::Finding;
@@ -40,9 +41,9 @@ struct Structure {
     /// Source columns that the rule passed over.
     #[serde(default)]
     passed_over: PassedOver,
-    /// Target columns that a mapping filled, and a later one did not.
+    /// Numbers of target columns that a mapping filled, and a later one did not.
     #[serde(default)]
-    unfed: BTreeSet<String>,
+    unfilled: BTreeSet<i32>,
 }
 
 /// What a rule says of columns that nothing uses.
@@ -171,11 +172,11 @@ fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Str
             .collect(),
         outputs: named(into, plan.outputs.iter().map(|output| &output.column).collect(), recorded.map(|was| &was.outputs)),
         passed_over: PassedOver::by(&plan.rule),
-        unfed: recorded.map_or_else(BTreeSet::new, |was| {
+        unfilled: recorded.map_or_else(BTreeSet::new, |was| {
             let number = |output: &Output| into.columns.get(&output.column).map(|column| column.number);
             let is_filled = |column: &Column| plan.outputs.iter().any(|output| number(output) == Some(column.number));
-            let unfed = was.outputs.iter().filter(|(_, column)| !is_filled(column)).map(|(name, _)| name);
-            unfed.chain(&was.unfed).cloned().collect()
+            let unfilled = was.outputs.values().filter(|column| !is_filled(column)).map(|column| column.number);
+            unfilled.chain(was.unfilled.iter().copied()).collect()
         }),
         past: recorded.map_or(&Past::default(), |was| &was.past).renewed(
             place,
@@ -192,8 +193,7 @@ fn late_columns(recorded: &Structure, plan: &TablePlan, from: &Found, into: &Fou
     let fine = |output: &Output| {
         let Some(name) = output.plain.map(|input| &plan.inputs[input].name) else { return false };
         let (Some(source), Some(target)) = (from.columns.get(name), into.columns.get(&output.column)) else { return false };
-        let lapsed = |name: &String| recorded.outputs.get(name).is_some_and(|column| column.number == target.number);
-        if recorded.unfed.iter().any(lapsed) {
+        if recorded.unfilled.contains(&target.number) {
             return false;
         }
         let renamed = holds(&recorded.inputs, source.number) && holds(&recorded.outputs, target.number);
@@ -201,7 +201,8 @@ fn late_columns(recorded: &Structure, plan: &TablePlan, from: &Found, into: &Fou
         let added_bare = new && from.bare.contains(name) && into.bare.contains(&output.column) && from.files == recorded.files;
         renamed || added_bare
     };
-    let was_filled = |output: &Output| recorded.outputs.contains_key(&output.column) && !recorded.unfed.contains(&output.column);
+    let was_filled =
+        |output: &Output| recorded.outputs.get(&output.column).is_some_and(|column| !recorded.unfilled.contains(&column.number));
     let late = plan.outputs.iter().filter(|output| !was_filled(output) && !fine(output));
     late.map(|output| {
         format!(
@@ -377,7 +378,8 @@ async fn look<'a>(
     let names: Vec<&TableName> = tables.collect();
     let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
     let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
-    let sql = "WITH found AS MATERIALIZED (
+    let sql = format!(
+        "WITH found AS MATERIALIZED (
                  SELECT n.nspname, c.relname, c.oid, c.relnatts, c.relkind,
                    coalesce(pg_catalog.pg_relation_filenode(c.oid)::bigint, 0)
                      + coalesce((SELECT sum(pg_catalog.pg_relation_filenode(relid)::bigint)
@@ -385,10 +387,7 @@ async fn look<'a>(
                  FROM (SELECT DISTINCT * FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)) AS w
                  JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
                  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name),
-               leaf_default AS MATERIALIZED (
-                 SELECT DISTINCT f.oid AS root, l.attname FROM found f, pg_catalog.pg_partition_tree(f.oid) AS p
-                 JOIN pg_catalog.pg_attribute l ON l.attrelid = p.relid AND (l.atthasmissing OR l.atthasdef)
-                 WHERE f.relkind = 'p'),
+               {LEAF_DEFAULT},
                published AS MATERIALIZED (
                  SELECT DISTINCT t.schemaname, t.tablename
                  FROM pg_catalog.pg_publication_tables t JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname
@@ -399,15 +398,17 @@ async fn look<'a>(
                      WHERE a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
                        AND NOT nullif(pg_catalog.to_jsonb(t) -> 'attnames', 'null') @> pg_catalog.to_jsonb(a.attname)))
                SELECT f.nspname::text, f.relname::text, f.oid, a.attname::text, a.attnum::integer, a.atttypid, a.atttypmod, f.files,
-                 NOT (a.atthasdef OR a.atthasmissing OR a.attidentity <> ''
-                   OR EXISTS (SELECT FROM leaf_default l WHERE l.root = f.oid AND l.attname = a.attname)),
+                 NOT {HAS_DEFAULT},
                  p.tablename IS NOT NULL, f.relnatts::integer
                FROM found f
                JOIN pg_catalog.pg_attribute a ON a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped
-               LEFT JOIN published p ON p.schemaname = f.nspname AND p.tablename = f.relname";
+               LEFT JOIN published p ON p.schemaname = f.nspname AND p.tablename = f.relname"
+    );
     let (main, inserts) = (connector.publication(), connector.inserts_publication());
-    let rows =
-        client.query(sql, &[&schemas, &tables, &main, &inserts]).await.map_err(|source| PipelineError::Query { side, source })?;
+    let rows = client
+        .query(&sql, &[&schemas, &tables, &main, &inserts])
+        .await
+        .map_err(|source| PipelineError::Query { side, source })?;
     let mut found: BTreeMap<TableName, Found> = BTreeMap::new();
     for row in &rows {
         let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
@@ -469,7 +470,7 @@ mod tests {
             outputs: columns(2),
             past: Past::default(),
             passed_over: PassedOver::default(),
-            unfed: BTreeSet::new(),
+            unfilled: BTreeSet::new(),
         };
         let found = |oid, number| Found {
             oid,

@@ -42,7 +42,7 @@ pub async fn mixed<'p>(
 
 /// Key columns for which each of them has a constant.
 fn constants<'p>(sharing: &[(usize, &'p TablePlan)]) -> Vec<&'p String> {
-    let of = |plan: &'p TablePlan| plan.key_outputs().filter(|output| output.uses.is_empty()).map(|output| &output.column);
+    let of = |plan: &'p TablePlan| plan.key_constants().map(|output| &output.column);
     let keyed = sharing.iter().all(|(_, plan)| plan.kind == Kind::Keyed);
     let Some((_, first)) = sharing.first().filter(|_| keyed) else { return Vec::new() };
     of(first).filter(|column| sharing.iter().all(|(_, plan)| of(plan).any(|other| other == *column))).collect()

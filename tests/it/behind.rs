@@ -3,6 +3,16 @@
 use crate::both_logs;
 use crate::support::{Daemon, PATIENCE, World, eventually};
 
+/// `t` is copied, and followed; the entry says `more`.
+async fn followed(w: &World, more: &str) -> Daemon {
+    w.both("create table t (id int primary key, v text)").await;
+    w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
+    w.connector(&format!("[[table]]\nsource = 'public.t'\n{more}"));
+    let d = Daemon::run(w);
+    w.settle().await;
+    d
+}
+
 /// `t` is copied, the daemon goes, rows are written before and after the change of both sides, and it comes back.
 async fn while_away(w: &World, change: &str, after: &str) -> Daemon {
     w.both("create table t (id int primary key, v text, gone int)").await;
@@ -132,11 +142,7 @@ both_logs!(columns_that_are_ignored, |w| {
 // A name that two columns had one after the other, and nobody looked between them.
 both_logs!(one_came_and_went_unseen, |w| {
     w.expect_log("halt");
-    w.both("create table t (id int primary key, v text)").await;
-    w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
-    w.connector("[[table]]\nsource = 'public.t'");
-    let d = Daemon::run(&w);
-    w.settle().await;
+    let d = followed(&w, "").await;
     d.kill9();
     w.source.batch("alter table t add n text").await;
     w.source.batch("insert into t values (100, 'x', 'of the first'); update t set n = 'gone' where id = 3").await;
@@ -150,11 +156,7 @@ both_logs!(one_came_and_went_unseen, |w| {
 // What was passed over is not in the target, whatever the catalog says of the rows of before.
 both_logs!(what_was_passed_over_is_wanted, |w| {
     w.expect_log("halt");
-    w.both("create table t (id int primary key, v text)").await;
-    w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
-    w.connector("[[table]]\nsource = 'public.t'\non_new_column = 'ignore'");
-    let d = Daemon::run(&w);
-    w.settle().await;
+    let d = followed(&w, "on_new_column = 'ignore'").await;
     w.source.batch("alter table t add n int").await;
     w.source.batch("update t set n = 5 where id < 10; insert into t values (100, 'x', 7)").await;
     w.settle().await;
@@ -165,11 +167,7 @@ both_logs!(what_was_passed_over_is_wanted, |w| {
 
 both_logs!(a_column_is_ignored_for_a_while, |w| {
     w.expect_log("halt");
-    w.both("create table t (id int primary key, v text)").await;
-    w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
-    w.connector("[[table]]\nsource = 'public.t'");
-    let d = Daemon::run(&w);
-    w.settle().await;
+    let d = followed(&w, "").await;
     w.connector("[[table]]\nsource = 'public.t'\nignore = ['v']");
     d.hup();
     d.logged("reloaded the connector file").await;
