@@ -81,10 +81,18 @@ struct Running {
 }
 
 impl Running {
-    /// The connector file was read anew.
+    /// The connector file was read anew. What was pinned on the first start cannot be taken on by one half and refused by the other.
     async fn reload(&self, connector: Arc<Connector>) {
-        self.live.reloaded(Arc::clone(&connector));
-        self.reload.send(connector).ok();
+        let pinned = self.connector.pinned().into_iter().zip(connector.pinned());
+        let other: Vec<String> = pinned
+            .filter(|((_, _, was), (_, _, is))| was != is)
+            .map(|((_, what, was), (_, _, is))| format!("{what} is `{was}` since it first started, not `{is}`"))
+            .collect();
+        if other.is_empty() {
+            self.reload.send(connector).ok();
+        } else {
+            tracing::error!("SIGHUP: the connector file stays as it was: {}", other.join("; "));
+        }
     }
 
     async fn run(&self, halves: Halves) -> Result<End, PipelineError> {
@@ -150,8 +158,8 @@ impl Running {
     }
 
     fn course(&self, stop: watch::Receiver<bool>) -> Course {
-        let (name, board) = (self.connector.name.clone(), Arc::clone(&self.live.board));
-        Course { name, board, stop, reload: self.reload.subscribe() }
+        let (name, live) = (self.connector.name.clone(), Arc::clone(&self.live));
+        Course { name, live, stop, reload: self.reload.subscribe() }
     }
 
     async fn local(&self) -> Result<End, PipelineError> {

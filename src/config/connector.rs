@@ -1,6 +1,7 @@
 //! The connector file as run: every value checked.
 
 use super::{CopyConfig, Pattern};
+use crate::change::TableName;
 use crate::mapping::Rule;
 use crate::pg::Endpoint;
 use std::{net::SocketAddr, path::PathBuf};
@@ -95,6 +96,24 @@ impl Connector {
     /// The second publication: `publish = 'insert, truncate'`, for keyless tables.
     pub fn inserts_publication(&self) -> String {
         format!("{}_inserts", self.publication())
+    }
+
+    /// What stays as it was on the first start: a finding's code, the setting, its value.
+    pub fn pinned(&self) -> [(&'static str, &'static str, String); 6] {
+        let (kafka, none) = (self.kafka(), || "none".to_owned());
+        [
+            ("connector.name", "`name`", self.name.clone()),
+            ("log.kind", "`log.kind`", kafka.map_or("local", |_| "kafka").to_owned()),
+            ("log.prefix", "`topic_prefix`", kafka.map_or_else(none, |kafka| kafka.topic_prefix.clone())),
+            ("log.partitions", "`partitions`", kafka.map_or_else(none, |kafka| kafka.partitions.to_string())),
+            ("source.slot_name", "the slot", self.slot()),
+            ("source.publication_name", "the publication", self.publication()),
+        ]
+    }
+
+    /// An explicit entry is about this source table.
+    pub fn names(&self, source: &TableName) -> bool {
+        self.tables.iter().any(|rule| &rule.source == source)
     }
 
     pub fn kafka(&self) -> Option<&Kafka> {

@@ -13,6 +13,8 @@ pub enum Gate {
     Halted(Position),
     /// Takes nothing for now: its first copy has not been made, and no one knows yet from where on it will need changes.
     Waiting,
+    /// Takes nothing and needs nothing: it is new, and its entry does not fit.
+    Misfit,
 }
 
 /// The gates of all tables, and the checkpoint they share.
@@ -36,7 +38,7 @@ impl Gates {
         match self.gates[table] {
             Gate::Follow => position > self.checkpoint || broken!(ReplaysApplied),
             Gate::Behind(from) => position >= from,
-            Gate::Halted(_) | Gate::Waiting => false,
+            Gate::Halted(_) | Gate::Waiting | Gate::Misfit => false,
         }
     }
 
@@ -106,7 +108,7 @@ impl Gates {
     /// How far the slot may be confirmed once the checkpoint is durable.
     pub fn confirmable(&self) -> EndLsn {
         self.gates.iter().fold(self.end, |least, gate| match gate {
-            Gate::Follow => least,
+            Gate::Follow | Gate::Misfit => least,
             Gate::Behind(from) | Gate::Halted(from) => least.min(EndLsn(from.commit.0)),
             Gate::Waiting => least.min(self.floor),
         })
@@ -160,6 +162,13 @@ mod tests {
         // the checkpoint itself moves past 20: what lies between belongs to the snapshot
         gates.passed(at(20, u64::MAX), end(21));
         assert!(!gates.wants(0, at(25, 0)), "still before its snapshot");
+    }
+
+    #[test]
+    fn a_new_table_that_does_not_fit_holds_nothing() {
+        let mut gates = Gates::new(vec![Gate::Follow, Gate::Misfit], at(10, u64::MAX), end(11), end(7));
+        gates.passed(at(20, u64::MAX), end(21));
+        assert_eq!((gates.confirmable(), gates.consistent(), gates.wants(1, at(30, 0))), (end(21), false, false));
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Held {
         for table in &self.tables {
             let window = table.window.filter(|window| self.end.is_none_or(|end| end < *window));
             match (table.copied, window, &table.lacks_from) {
+                (false, _, _) if table.halted.is_some() => lacks.push(format!("`{}` is halted", table.target)),
                 (false, _, _) => lacks.push(format!("`{}` is being copied", table.target)),
                 (true, Some(window), _) => lacks.push(format!("`{}` is of one moment from {window} on", table.target)),
                 (true, None, Some(from)) => lacks.push(format!("`{}` lacks what comes from {from} on", table.target)),

@@ -2,6 +2,7 @@
 
 use super::PipelineError;
 use super::board::Board;
+use super::live::Live;
 use crate::config::Connector;
 use crate::fate::Fate;
 use std::sync::Arc;
@@ -68,14 +69,14 @@ pub trait Lives {
     /// One life.
     fn live(&mut self) -> impl Future<Output = Result<End, PipelineError>> + Send;
 
-    /// The connector file was read anew.
-    fn renew(&mut self, connector: Arc<Connector>);
+    /// The connector file was read anew. Gives what it said before.
+    fn renew(&mut self, connector: Arc<Connector>) -> Arc<Connector>;
 }
 
 /// What stays the same from life to life.
 pub struct Course {
     pub name: String,
-    pub board: Arc<Board>,
+    pub live: Arc<Live>,
     pub stop: watch::Receiver<bool>,
     pub reload: broadcast::Receiver<Arc<Connector>>,
 }
@@ -95,21 +96,24 @@ pub async fn run(lives: impl Lives + Send + 'static, course: Course) -> Result<E
     }
 }
 
-fn renewed(lives: &mut impl Lives, connector: Arc<Connector>) {
+fn renewed(lives: &mut impl Lives, live: &Live, connector: Arc<Connector>) -> Arc<Connector> {
     tracing::info!("reloaded the connector file");
-    lives.renew(connector);
+    live.reloaded(Arc::clone(&connector));
+    lives.renew(connector)
 }
 
 async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineError> {
-    let Course { name, board, mut stop, mut reload } = course;
+    let Course { name, live, mut stop, mut reload } = course;
     let mut retry = Retry::default();
+    // what the file said before it was read anew
+    let mut before: Option<Arc<Connector>> = None;
     loop {
         let begun = Instant::now();
         let ended = tokio::select! {
             ended = lives.live() => ended,
             () = overdue(&mut stop) => return Ok(End::Stopped),
             Ok(connector) = reload.recv() => {
-                renewed(&mut lives, connector);
+                before = Some(renewed(&mut lives, &live, connector));
                 continue;
             }
         };
@@ -119,15 +123,21 @@ async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineE
             Err(error) if error.fate() == Fate::Retry => {
                 crate::telemetry::retried(&name, error.reason());
                 tokio::select! {
-                    stopped = retry.pause(&error, begun, &board, &mut stop) => if stopped {
+                    stopped = retry.pause(&error, begun, &live.board, &mut stop) => if stopped {
                         return Ok(End::Stopped);
                     },
                     // a person who has put something right does not wait
                     Ok(connector) = reload.recv() => {
-                        board.waits("retry", None);
-                        renewed(&mut lives, connector);
+                        live.board.waits("retry", None);
+                        before = Some(renewed(&mut lives, &live, connector));
                     }
                 }
+            }
+            Err(PipelineError::Findings(findings)) if let Some(connector) = before.take() => {
+                let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+                tracing::error!("SIGHUP: the connector file stays as it was\n{}", findings.join("\n"));
+                live.reloaded(Arc::clone(&connector));
+                lives.renew(connector);
             }
             Err(error) => return Err(error),
         }

@@ -7,6 +7,7 @@ mod after_load;
 mod board;
 mod copy;
 mod create;
+mod entries;
 mod gate;
 mod gather;
 mod headway;

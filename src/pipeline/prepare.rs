@@ -2,18 +2,20 @@
 //! crash between any two of its steps is cured by the next.
 
 use super::board::Board;
-use super::take_on::{leave, take_on};
+use super::entries::{self, Entries};
+use super::take_on::{Misfit, leave, take_on};
 use super::{PipelineError, Tasks, holdup, publish, structure};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
 use crate::finding::Finding;
+use crate::mapping::Rule;
 use crate::pg::Endpoint;
 use crate::preflight::{self, Compiled};
 use crate::source::{self, Connection, Reader, ReaderConfig, ServerFacts, SlotFacts, SlotKind, SlotName, SnapshotUse};
 use crate::store::connector::{ConnectorRecord, Made};
-use crate::store::{self, checkpoint, table_state};
-use std::collections::BTreeSet;
+use crate::store::{self, checkpoint};
+use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
 /// What a start found and made.
@@ -24,8 +26,11 @@ pub struct Prepared {
     pub facts: ServerFacts,
     pub slot: SlotName,
     pub publications: Vec<String>,
-    /// Every rule of the connector file, compiled or not.
+    /// The rules of all tables that were taken on, compiled or not.
     pub compiled: Vec<Compiled>,
+    pub misfits: Vec<Misfit>,
+    /// Source tables that a pattern takes, and that are left alone.
+    pub left_out: BTreeSet<TableName>,
     /// What is not wrong enough to stop for.
     pub findings: Vec<Finding>,
 }
@@ -70,9 +75,6 @@ pub async fn prepare(
     board: &Board,
 ) -> Result<Prepared, PipelineError> {
     let facts = source::server_facts(source).await?;
-    let relations = catalog::relations(source).await?;
-    let (rules, mut findings) = preflight::expand(connector, &relations);
-    let mut compiled = preflight::compile(source, target, &rules, |_| true).await?;
     let recorded = if store::schema::exists(target).await? {
         store::schema::ensure(target).await?;
         store::connector::read(target, &connector.name).await?
@@ -81,53 +83,59 @@ pub async fn prepare(
     };
     let slot = SlotName::new(connector.slot())?;
     let first = recorded.is_none();
-    let known = match &recorded {
-        Some(_) => table_state::read(target, &connector.name).await?.into_iter().map(|state| state.target).collect(),
-        None => BTreeSet::new(),
+    let Entries { mut compiled, mut findings, left_out, renamed } = match first {
+        true => Box::pin(first_entries(connector, source, target, copy)).await?,
+        false => Box::pin(entries::compile(connector, source, target, |_| true)).await?,
     };
-    match &recorded {
-        Some(record) => {
-            findings.extend(differences(connector, record, &facts, source).await?);
-            findings.extend(preflight::design_missing(connector, source, target, &mut compiled, &known).await?);
-        }
-        None => {
-            // the first start: everything that stands in the way, before anything is made
-            let skips = |finding: &Finding| copy == FirstCopy::Skip && finding.code == "table.target_not_empty";
-            findings = preflight::check(connector).await;
-            findings.retain(|finding| !skips(finding));
-        }
-    }
-    if !first {
-        compiled.retain(|one| known.contains(&one.rule.target) || !comes_by_itself(connector, one));
-        findings.extend(changed_rules(target, connector, &compiled).await?);
-        findings.extend(owned_by_others(target, connector, &compiled).await?);
+    if let Some(record) = &recorded {
+        findings.extend(differences(connector, record, &facts, source).await?);
     }
     if findings.iter().any(Finding::is_error) {
         return Err(PipelineError::Findings(findings));
     }
-    if first {
-        // what was found has been told by the checks; now it is sure that there is a place to try in
-        preflight::design_missing(connector, source, target, &mut compiled, &known).await?;
-        let unfit: Vec<Finding> = compiled.iter().filter_map(|one| one.plan.as_ref().err()).flatten().cloned().collect();
-        if !unfit.is_empty() {
-            return Err(PipelineError::Findings(unfit));
-        }
+    for (table, why) in &left_out {
+        tracing::error!(table = %table, "left out, although a pattern takes it: {why}");
     }
     store::schema::ensure(target).await?;
     let mut record = recorded.unwrap_or_else(|| fresh_record(connector, &facts, &slot));
     record.source_database = database(source).await?;
     store::connector::write(target, &record).await?;
     structure::note_lapses(source, target, connector).await?;
-    let publications = publish::ensure(connector, source, &compiled, &mut record).await?;
+    let publications = publish::ensure(connector, source, (&compiled, &renamed), &mut record).await?;
     store::connector::write(target, &record).await?;
     leave(target, connector, &compiled).await?;
-    take_on(target, source, &mut record, &compiled, copy).await?;
+    // `--no-copy` is said of what there is: nobody has said it of a table that a pattern takes later
+    let has_rows = |rule: &Rule| copy == FirstCopy::Skip && (first || connector.names(&rule.source));
+    let misfits = take_on((target, source), &mut record, &compiled, (board, has_rows)).await?;
+    compiled.retain(|one| !misfits.iter().any(|misfit| misfit.target == one.rule.target));
     structure::hold(source, target, connector, &mut compiled).await?;
-    let mut prepared = Prepared { record, first, facts, slot, publications, compiled, findings };
+    let left_out = left_out.into_keys().collect();
+    let mut prepared = Prepared { record, first, facts, slot, publications, compiled, misfits, left_out, findings };
     if connector.kafka().is_none() {
         ensure_slot(connector, (source, target), &mut prepared, board).await?;
     }
     Ok(prepared)
+}
+
+/// The first start: everything that stands in the way, before anything is made.
+async fn first_entries(
+    connector: &Connector,
+    source: &Client,
+    target: &mut Client,
+    copy: FirstCopy,
+) -> Result<Entries, PipelineError> {
+    let skips = |finding: &Finding| copy == FirstCopy::Skip && finding.code == "table.target_not_empty";
+    let mut findings = preflight::check(connector).await;
+    findings.retain(|finding| !skips(finding));
+    let mut compiled = Vec::new();
+    if !findings.iter().any(Finding::is_error) {
+        let (rules, _) = preflight::expand(connector, &catalog::relations(source).await?);
+        compiled = preflight::compile(source, target, &rules, |_| true).await?;
+        // what was found has been told by the checks; now it is sure that there is a place to try in
+        preflight::design_missing(connector, source, target, &mut compiled, &BTreeSet::new()).await?;
+        findings.extend(compiled.iter().filter_map(|one| one.plan.as_ref().err()).flatten().cloned());
+    }
+    Ok(Entries { compiled, findings, left_out: BTreeMap::new(), renamed: Vec::new() })
 }
 
 fn fresh_record(connector: &Connector, facts: &ServerFacts, slot: &SlotName) -> ConnectorRecord {
@@ -159,24 +167,23 @@ async fn differences(
     facts: &ServerFacts,
     source: &Client,
 ) -> Result<Vec<Finding>, PipelineError> {
-    let kafka = connector.kafka();
-    let kind = kafka.map_or("local", |_| "kafka");
-    let show = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
+    let none = || "none".to_owned();
+    let pinned = [
+        record.name.clone(),
+        record.log_kind.clone(),
+        record.topic_prefix.clone().unwrap_or_else(none),
+        record.partitions.map_or_else(none, |count| count.to_string()),
+        record.slot.clone(),
+        record.publication.clone(),
+    ];
+    let pinned = connector.pinned().into_iter().zip(pinned).map(|((code, what, is), was)| (code, what, was, is));
     let pairs = [
         ("source.identity", "the source's system identifier", record.source_system.clone(), facts.system_id.clone()),
         ("source.database", "the source database", record.source_database.clone(), database(source).await?),
-        ("log.kind", "`log.kind`", record.log_kind.clone(), kind.to_owned()),
-        ("log.prefix", "`topic_prefix`", show(record.topic_prefix.clone()), show(kafka.map(|kafka| kafka.topic_prefix.clone()))),
-        (
-            "log.partitions",
-            "`partitions`",
-            show(record.partitions.map(|count| count.to_string())),
-            show(kafka.map(|kafka| kafka.partitions.to_string())),
-        ),
-        ("source.slot_name", "the slot", record.slot.clone(), connector.slot()),
-        ("source.publication_name", "the publication", record.publication.clone(), connector.publication()),
-    ];
-    let differing = pairs.into_iter().filter(|(_, _, was, is)| was != is && !was.is_empty());
+    ]
+    .into_iter()
+    .chain(pinned);
+    let differing = pairs.filter(|(_, _, was, is)| was != is && !was.is_empty());
     Ok(differing
         .map(|(code, what, was, is)| {
             Finding::error(
@@ -187,61 +194,6 @@ async fn differences(
             .hint("put it back; or `tablelift drop` this connector and start a new one, which copies anew")
         })
         .collect())
-}
-
-/// A pattern takes a table that nobody has added: it was a partition, and in the target its rows still are the partitioned table's. That is left to
-/// the person, and stops nobody else.
-fn comes_by_itself(connector: &Connector, one: &Compiled) -> bool {
-    let Err(findings) = &one.plan else { return false };
-    let named = connector.tables.iter().any(|rule| rule.source == one.rule.source);
-    let overlap = findings.iter().find(|finding| finding.code == preflight::OVERLAP).filter(|_| !named);
-    if let Some(finding) = overlap {
-        tracing::error!("left out: {finding}");
-    }
-    overlap.is_some()
-}
-
-/// Rules that say something else than when their table was taken on.
-async fn changed_rules(target: &Client, connector: &Connector, compiled: &[Compiled]) -> Result<Vec<Finding>, PipelineError> {
-    let states = table_state::read(target, &connector.name).await?;
-    let mut findings = Vec::new();
-    for one in compiled {
-        let Some(state) = states.iter().find(|state| state.target == one.rule.target) else {
-            // a table that is added later must fit from its first moment, as on the first start
-            findings.extend(one.plan.as_ref().err().into_iter().flatten().cloned());
-            continue;
-        };
-        let same = one.plan.as_ref().map_or(true, |plan| plan.fingerprint == state.fingerprint);
-        if !same || state.source != one.rule.source {
-            let what = "its entry says other rows or values than when it was copied";
-            findings.push(Finding::error("table.changed", one.rule.target.to_string(), what).hint(
-                "put the entry back; or remove it, run once, empty the target table, and add it again: it is then copied anew",
-            ));
-        }
-    }
-    Ok(findings)
-}
-
-async fn owned_by_others(target: &Client, connector: &Connector, compiled: &[Compiled]) -> Result<Vec<Finding>, PipelineError> {
-    let mut findings = Vec::new();
-    let mut seen = BTreeSet::new();
-    for one in compiled {
-        let name = one.rule.table();
-        if !seen.insert(one.rule.target.clone()) {
-            let what = "two entries write to this table";
-            findings.push(Finding::error("table.target_twice", name.to_string(), what).hint("give one of them another target"));
-        }
-        if !store::schema::exists(target).await? {
-            continue;
-        }
-        if let Some(owner) = table_state::owner(target, name).await?.filter(|owner| owner != &connector.name) {
-            let what = format!("the connector `{owner}` writes to this table");
-            findings.push(
-                Finding::error("table.owned", name.to_string(), what).hint("give one of them another target, or drop the other"),
-            );
-        }
-    }
-    Ok(findings)
 }
 
 /// Updates and deletes that the source's statistics have counted on a table.

@@ -1,48 +1,97 @@
 //! The publications: made and kept as the connector file says; a person's own is only looked at.
 
 use super::PipelineError;
+use crate::catalog;
 use crate::change::TableName;
 use crate::config::Connector;
 use crate::finding::Finding;
-use crate::preflight::Compiled;
+use crate::mapping::Rule;
+use crate::preflight::{self, Compiled};
 use crate::source::Published;
 use crate::source::publication::{self, publication};
 use crate::store::connector::ConnectorRecord;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
-/// Makes or alters the connector's publications, in transactions of their own, and gives their names.
+/// Makes or alters the connector's publications, in transactions of their own, and gives their names. What a table needs whose entry does not fit
+/// now stays as it is, also under one of the names `renamed`.
 ///
 /// # Errors
 /// See [`PipelineError`].
 pub async fn ensure(
     connector: &Connector,
     source: &Client,
-    compiled: &[Compiled],
+    (compiled, renamed): (&[Compiled], &[TableName]),
     record: &mut ConnectorRecord,
 ) -> Result<Vec<String>, PipelineError> {
     let wanted = |insert_only: bool| -> Vec<TableName> {
-        let mine = compiled.iter().filter(|one| one.rule.insert_only == insert_only && one.source.is_some());
+        let mine = compiled.iter().filter(|one| one.rule.insert_only == insert_only && one.plan.is_ok());
         let mut tables: Vec<TableName> = mine.map(|one| one.rule.source.clone()).collect();
         tables.sort();
         tables.dedup();
         tables
     };
+    let misfits = compiled.iter().filter(|one| one.plan.is_err()).map(|one| &one.rule.source);
+    let kept: BTreeSet<&TableName> = misfits.chain(renamed).collect();
     let inserts = wanted(true);
     let mut names = vec![connector.publication()];
-    one(connector, source, &connector.publication(), &wanted(false), Published::ALL, record).await?;
+    one(connector, source, &connector.publication(), (&wanted(false), &kept), Published::ALL, record).await?;
     let second = connector.inserts_publication();
     if !inserts.is_empty() || record.made.publications.contains(&second) {
-        one(connector, source, &second, &inserts, Published::INSERTS, record).await?;
+        one(connector, source, &second, (&inserts, &kept), Published::INSERTS, record).await?;
         names.push(second);
     }
     Ok(names)
+}
+
+/// New tables that we cannot publish, or not read.
+///
+/// # Errors
+/// The source could not be asked.
+pub async fn hidden(
+    connector: &Connector,
+    source: &Client,
+    rules: &[&Rule],
+) -> Result<BTreeMap<TableName, Vec<Finding>>, PipelineError> {
+    let mut hidden: BTreeMap<TableName, Vec<Finding>> = BTreeMap::new();
+    if rules.is_empty() {
+        return Ok(hidden);
+    }
+    let failed = |error| PipelineError::Query { side: "source", source: error };
+    let role: String = source.query_one("SELECT current_user::text", &[]).await.map_err(failed)?.get(0);
+    let names: Vec<TableName> = rules.iter().map(|rule| rule.source.clone()).collect();
+    let access = catalog::access(source, &names).await?;
+    for (insert_only, publication_name) in [(false, connector.publication()), (true, connector.inserts_publication())] {
+        let found = publication(source, &publication_name).await?;
+        let may_alter = match &found {
+            Some(found) => !found.all_tables && catalog::may_act_as(source, &found.owner).await?,
+            None => true,
+        };
+        for rule in rules.iter().filter(|rule| rule.insert_only == insert_only) {
+            let (name, Some(access)) = (&rule.source, access.get(&rule.source)) else { continue };
+            let carried = found.as_ref().is_some_and(|found| found.tables.iter().any(|table| &table.name == name));
+            let mut findings = preflight::unreadable(&role, name, access);
+            let may_add = may_alter && access.owned && connector.source.publication.is_none();
+            if !carried && !may_add {
+                let what = format!(
+                    "the publication `{publication_name}` does not carry it, and the role `{role}` cannot or must not add it"
+                );
+                let finding = Finding::error("publication.incomplete", name.to_string(), what);
+                findings.push(finding.sql(format!("{};", publication::add_sql(&publication_name, std::slice::from_ref(name)))));
+            }
+            if !findings.is_empty() {
+                hidden.insert(name.clone(), findings);
+            }
+        }
+    }
+    Ok(hidden)
 }
 
 async fn one(
     connector: &Connector,
     source: &Client,
     name: &str,
-    tables: &[TableName],
+    (tables, kept): (&[TableName], &BTreeSet<&TableName>),
     published: Published,
     record: &mut ConnectorRecord,
 ) -> Result<(), PipelineError> {
@@ -60,7 +109,8 @@ async fn one(
     };
     let carried: Vec<&TableName> = found.tables.iter().map(|table| &table.name).collect();
     let missing: Vec<TableName> = tables.iter().filter(|table| !carried.contains(table)).cloned().collect();
-    let surplus: Vec<TableName> = carried.into_iter().filter(|table| !tables.contains(table)).cloned().collect();
+    let surplus: Vec<TableName> =
+        carried.into_iter().filter(|table| !tables.contains(table) && !kept.contains(table)).cloned().collect();
     if made && (!found.published.has_all_of(published) || !found.via_root) {
         return Err(lapsed("publication.operations", &format!("the publication `{name}` no longer publishes everything")));
     }

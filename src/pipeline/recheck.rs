@@ -2,13 +2,11 @@
 //! that is rolled back. Only when that goes through does the stream begin again for them.
 
 use super::board::{Board, HaltedTable};
-use super::{PipelineError, Tasks, prepare, session, structure};
+use super::{PipelineError, Tasks, entries, prepare, session, structure};
 use crate::apply::{Applier, Base, Item};
-use crate::catalog;
 use crate::change::TableName;
 use crate::config::{Connector, Triggers};
 use crate::mapping::{Rule, TablePlan};
-use crate::preflight;
 use crate::store::table_state::{self, Halted, TableState};
 use crate::target::Session;
 use std::collections::BTreeMap;
@@ -56,11 +54,9 @@ impl Recheck {
         let tasks = Tasks::default();
         let endpoint = &self.connector.target.endpoint;
         let mut target = session::open(&tasks, endpoint, &self.connector.object_name()).await.map_err(PipelineError::Target)?;
-        let relations = catalog::relations(&self.source).await?;
-        let (rules, _) = preflight::expand(&self.connector, &relations);
         let spared = self.copies_under_way(&target, halted).await?;
         let due = |rule: &Rule| halted.contains_key(&rule.target) && !(spared && self.copying.contains(&rule.target));
-        let mut compiled = preflight::compile(&self.source, &mut target, &rules, due).await?;
+        let mut compiled = Box::pin(entries::compile(&self.connector, &self.source, &mut target, due)).await?.compiled;
         structure::hold(&self.source, &target, &self.connector, &mut compiled).await?;
         let mut session = Session::new(target);
         for one in compiled {

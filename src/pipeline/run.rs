@@ -138,11 +138,14 @@ impl Life {
     ) -> Result<Setup, PipelineError> {
         let system = (prepared.facts.system_id.clone(), prepared.facts.timeline);
         let incarnation = prepared.incarnation();
+        let Prepared { compiled, misfits, left_out, .. } = prepared;
         let end = taken.end_lsn.unwrap_or_default();
         let at = taken.position.unwrap_or(Position::start_of(incarnation, CommitLsn(end.0)));
         let next = Position::start_of(incarnation, CommitLsn(Lsn(at.commit.0.0 + 1)));
-        let (mut plans, mut gates, mut held, mut unfit) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
-        for one in prepared.compiled {
+        let (mut plans, mut gates, mut held, mut unfit) = (Vec::new(), Vec::new(), Vec::new(), left_out);
+        held.extend(misfits.iter().map(|_| Gate::Misfit));
+        unfit.extend(misfits.into_iter().map(|misfit| misfit.target));
+        for one in compiled {
             let Some(state) = states.iter().find(|state| state.target == one.rule.target) else { continue };
             match one.plan {
                 Ok(plan) => {
@@ -339,7 +342,7 @@ struct Setup {
     copies: Copies,
     /// The source's system identifier and timeline.
     system: (String, u32),
-    /// Tables whose entry does not fit.
+    /// Tables whose entry does not fit, and source tables that are left out.
     unfit: BTreeSet<TableName>,
     incarnation: u32,
     durable: EndLsn,
@@ -387,8 +390,8 @@ impl Lives for Life {
         self.run().await
     }
 
-    fn renew(&mut self, connector: Arc<Connector>) {
-        self.connector = connector;
+    fn renew(&mut self, connector: Arc<Connector>) -> Arc<Connector> {
         self.apart.clear();
+        std::mem::replace(&mut self.connector, connector)
     }
 }

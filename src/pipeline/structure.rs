@@ -1,6 +1,7 @@
 //! Whether both tables are still those that were copied. A type change, a column dropped and added again or a table made anew changes
 //! rows, and the stream says nothing of that; once the mapping fits again, only this tells.
 
+use super::entries;
 use super::leaves::{self, Stand};
 use super::past::{self, Past, Place};
 use super::{PipelineError, Tasks, session};
@@ -253,6 +254,9 @@ pub async fn changed(
         let Some(recorded) = state.structure.as_deref().and_then(parse) else { continue };
         let found = at_source.get(&state.source);
         let mut because = differences(&recorded, found, at_target.get(&state.into));
+        if source.is_some() && found.is_none() {
+            because.push("the source has no such table any more".to_owned());
+        }
         because.extend(gone(&recorded, found).map(|name| format!("column `{name}` is gone from the source")));
         if !because.is_empty() {
             changed.insert(state.target.clone(), (state.source.clone(), finding(connector, &state.target, &because)));
@@ -261,7 +265,14 @@ pub async fn changed(
     Ok(changed)
 }
 
-/// Ends when a table's structure changes, or its partitions, but for those that are `known` not to fit, by the name of either side.
+/// The source tables that were recorded, by `pg_class.oid`.
+pub fn oids(states: &[TableState]) -> BTreeMap<u32, TableName> {
+    let recorded = |state: &TableState| Some((state.structure.as_deref().and_then(parse)?.source, state.source.clone()));
+    states.iter().filter_map(recorded).collect()
+}
+
+/// Ends when a table's structure changes, or its partitions, or a pattern takes a table that is new, but for those that are `known` not to fit, by
+/// the name of either side.
 pub async fn until_one_changes(connector: &Connector, with_source: bool, known: &BTreeSet<TableName>) {
     let mut pause = EVERY;
     loop {
@@ -287,6 +298,7 @@ async fn look_again(connector: &Connector, with_source: bool, known: &BTreeSet<T
         return Ok(Stand::Due);
     }
     match &source {
+        Some(source) if Box::pin(entries::one_came(connector, source, &target, known)).await? => Ok(Stand::Due),
         Some(source) => leaves::stand(source, &target, connector, known).await,
         None => Ok(Stand::AsKnown),
     }

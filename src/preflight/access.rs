@@ -12,17 +12,22 @@ pub(super) fn source(survey: &Survey<'_>) -> Vec<Finding> {
     let Some(source) = &survey.source else { return Vec::new() };
     let role = &source.server.role;
     let mut findings = missing_schemas("source.schema_right", role, &source.access);
-    for (name, access) in &source.access {
-        if !access.select {
-            let what = format!("the role `{role}` may not read it");
-            let sql = format!("GRANT SELECT ON TABLE {} TO {};", quote::table(name), quote::ident(role));
-            findings.push(Finding::error("table.source_right", name.to_string(), what).sql(sql));
-        }
-        if access.row_security {
-            let what = format!("row-level security would hide rows of it from the role `{role}`");
-            let sql = format!("ALTER ROLE {} BYPASSRLS;", quote::ident(role));
-            findings.push(Finding::error("table.source_row_security", name.to_string(), what).sql(sql));
-        }
+    findings.extend(source.access.iter().flat_map(|(name, access)| unreadable(role, name, access)));
+    findings
+}
+
+/// What keeps `role` from all rows of a table of the source.
+pub fn unreadable(role: &str, name: &TableName, access: &Access) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !access.select {
+        let what = format!("the role `{role}` may not read it");
+        let sql = format!("GRANT SELECT ON TABLE {} TO {};", quote::table(name), quote::ident(role));
+        findings.push(Finding::error("table.source_right", name.to_string(), what).sql(sql));
+    }
+    if access.row_security {
+        let what = format!("row-level security would hide rows of it from the role `{role}`");
+        let sql = format!("ALTER ROLE {} BYPASSRLS;", quote::ident(role));
+        findings.push(Finding::error("table.source_row_security", name.to_string(), what).sql(sql));
     }
     findings
 }

@@ -32,8 +32,9 @@ mod table;
 mod target;
 mod transaction;
 
+pub use access::unreadable;
 pub use broker::{Broker, partitions};
-pub use missing::design_missing;
+pub use missing::{NOT_MAKEABLE, design_missing};
 pub use plan::{Object, Plan, PlannedStatement, PlannedTable, plan};
 pub use propose::{NoProposal, Proposal, propose};
 pub use rules::{Compiled, OVERLAP, compile, expand, overlaps};

@@ -14,6 +14,7 @@ pub struct TableState {
     pub target: TableName,
     /// The target table.
     pub into: TableName,
+    /// Of the entry as it was when the table was taken on; empty: it has never fitted.
     pub fingerprint: String,
     /// Its first copy is in the target.
     pub copied: bool,
@@ -43,6 +44,37 @@ pub struct TableState {
     pub bytes_copied: i64,
     /// What its rows hang on in both catalogs, as it was when it was copied (see `pipeline::structure`).
     pub structure: Option<String>,
+}
+
+impl TableState {
+    /// A table of which nothing is known but its entry.
+    pub fn new(source: TableName, target: TableName, into: TableName) -> Self {
+        Self {
+            source,
+            target,
+            into,
+            fingerprint: String::new(),
+            copied: false,
+            copying: false,
+            loading: false,
+            repeats: false,
+            partial: false,
+            sweeps: true,
+            moved: false,
+            window: None,
+            lacks_from: None,
+            halted: None,
+            writes_missed: None,
+            rows_copied: 0,
+            bytes_copied: 0,
+            structure: None,
+        }
+    }
+
+    /// Its entry has fitted once, and what its table needs was made.
+    pub fn was_taken_on(&self) -> bool {
+        !self.fingerprint.is_empty()
+    }
 }
 
 /// Why a table stands still.

@@ -573,26 +573,8 @@ async fn the_key_may_come_behind_the_load() {
         made: store::connector::Made::default(),
     };
     store::connector::write(&target, &record).await.unwrap();
-    let state = TableState {
-        source: plan.source.clone(),
-        target: plan.target.clone(),
-        into: plan.into.clone(),
-        fingerprint: plan.fingerprint.clone(),
-        copied: false,
-        lacks_from: None,
-        halted: None,
-        writes_missed: None,
-        rows_copied: 0,
-        bytes_copied: 0,
-        copying: false,
-        loading: false,
-        repeats: false,
-        partial: false,
-        sweeps: true,
-        moved: false,
-        window: None,
-        structure: None,
-    };
+    let new = TableState::new(plan.source.clone(), plan.target.clone(), plan.into.clone());
+    let state = TableState { fingerprint: plan.fingerprint.clone(), ..new };
     assert_eq!(design.key_time, tablelift::ddl::KeyTime::AfterLoad);
     pipeline::create(&target, &mut record, &design, &state).await.unwrap();
     assert_eq!(table_state::read(&target, &connector.name).await.unwrap().len(), 1);

@@ -12,6 +12,7 @@ mod copy;
 mod crash;
 mod create;
 mod deferred;
+mod entries;
 mod halt;
 mod harness;
 mod hostile;

@@ -16,6 +16,7 @@ use crate::preflight::Compiled;
 use crate::source::{Reader, ServerFacts, SlotName};
 use crate::store::connector::{ConnectorRecord, Made};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -209,7 +210,9 @@ pub fn prepared(compiled: Vec<Compiled>) -> Prepared {
         wal_sender_timeout: Duration::from_secs(60),
     };
     let slot = SlotName::new("tablelift_sim").expect("a name");
-    Prepared { record, first: false, facts, slot, publications: vec!["tablelift_sim".to_owned()], compiled, findings: Vec::new() }
+    let (misfits, left_out, findings) = (Vec::new(), BTreeSet::new(), Vec::new());
+    let publications = vec!["tablelift_sim".to_owned()];
+    Prepared { record, first: false, facts, slot, publications, compiled, misfits, left_out, findings }
 }
 
 /// A table as the source's catalog has it.

@@ -29,7 +29,7 @@ use crate::pipeline::{PipelineError, Tasks, session, structure};
 use crate::preflight::Compiled;
 use crate::source::{self, Reader, SlotFacts, SlotName, SourceError};
 use crate::store::table_state::Halted;
-use crate::store::{self, checkpoint};
+use crate::store::{self, checkpoint, table_state};
 use crate::target::TargetError;
 use crate::telemetry::Meter;
 use again::Misfits;
@@ -38,7 +38,7 @@ use futures_util::FutureExt;
 use half::{Half, Standing};
 use hashbrown::HashMap;
 use ledger::{Channels, Ledger};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -58,6 +58,10 @@ pub struct CaptureLife {
     pub refused: BTreeMap<TableName, Halted>,
     /// Tables whose entry does not fit as this life began, or whose structure is another: they stand still in it.
     pub unfit: BTreeMap<TableName, Halted>,
+    /// New source tables whose entry does not fit: they have no topic yet.
+    pub apart: BTreeSet<TableName>,
+    /// Source tables that a pattern takes, and that are left alone.
+    pub left_out: BTreeSet<TableName>,
     /// The tables' topics, as far as known.
     pub topics: BTreeMap<String, TableName>,
 }
@@ -73,6 +77,8 @@ impl CaptureLife {
             publish: Arc::new(|_| {}),
             refused: BTreeMap::new(),
             unfit: BTreeMap::new(),
+            apart: BTreeSet::new(),
+            left_out: BTreeSet::new(),
             topics: BTreeMap::new(),
         }
     }
@@ -199,6 +205,8 @@ impl CaptureLife {
         let kafka = connector.kafka().cloned().expect("capture is started for a Kafka log only");
         let name = connector.object_name();
         self.note_unfit(&prepared.compiled);
+        self.apart = prepared.misfits.iter().map(|misfit| misfit.source.clone()).collect();
+        self.left_out.clone_from(&prepared.left_out);
         // Before anything of the log is looked at: so the captures' epochs follow one another as the target's do. Whoever draws after us sees
         // in the control topic what we have said, or we see that he has drawn, and bring nothing.
         let epoch = checkpoint::take(target, &connector.name, checkpoint::LOCAL, 0).await?.epoch;
@@ -274,14 +282,18 @@ impl CaptureLife {
             None => return Err(TargetError::Fenced.into()),
         };
         record.timeline = prepared.facts.timeline;
-        let copied = self.options.copy == FirstCopy::Skip;
+        let states = table_state::read(target, &self.connector.name).await?;
+        let has_rows = |spec: &TableSpec| {
+            let mut of_table = states.iter().filter(|state| state.source == spec.shape.name);
+            self.options.copy == FirstCopy::Skip && of_table.all(|state| state.copied)
+        };
         let at = record.position().map_err(|_| damaged())?;
         let next = Position::start_of(at.incarnation, CommitLsn(Lsn(at.commit.0.0 + 1)));
         let mut tables = BTreeMap::new();
         for spec in specs {
             let name = spec.shape.name.to_string();
             let known = record.tables.remove(&name);
-            let mut table = known.unwrap_or(TableRecord { copied, ..TableRecord::default() });
+            let mut table = known.unwrap_or_else(|| TableRecord { copied: has_rows(spec), ..TableRecord::default() });
             if let Some(halted) = self.halted(&spec.shape.name) {
                 // what it lacks begins behind the record, or where it began to lack something before
                 table.lacks_from.get_or_insert_with(|| next.to_string());
@@ -343,7 +355,7 @@ impl CaptureLife {
         let connector = Arc::clone(&self.connector);
         let fits = misfits.until_one_fits(&connector);
         tokio::pin!(fits);
-        let unfit = self.unfit.keys().cloned().collect();
+        let unfit = self.unfit.keys().chain(&self.apart).chain(&self.left_out).cloned().collect();
         let changes = if_attended(setup.attended, structure::until_one_changes(&connector, true, &unfit));
         tokio::pin!(changes);
         let mut tick = tokio::time::interval(Duration::from_millis(50));
@@ -446,7 +458,7 @@ impl CaptureLife {
             meter,
             board: Arc::clone(&self.board),
             incarnation: *incarnation,
-            misfits: Misfits::of(self.unfit.keys().cloned()),
+            misfits: Misfits::of(self.unfit.keys().chain(&self.apart).cloned()),
             window: copies.window.clone(),
             at: Standing::default(),
         })
@@ -542,8 +554,8 @@ impl Lives for CaptureLife {
         self.run().await
     }
 
-    fn renew(&mut self, connector: Arc<Connector>) {
-        self.connector = connector;
+    fn renew(&mut self, connector: Arc<Connector>) -> Arc<Connector> {
         self.refused.clear();
+        std::mem::replace(&mut self.connector, connector)
     }
 }

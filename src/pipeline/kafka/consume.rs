@@ -210,7 +210,7 @@ impl Lives for ApplyLife {
         self.run().await
     }
 
-    fn renew(&mut self, connector: Arc<Connector>) {
-        self.connector = connector;
+    fn renew(&mut self, connector: Arc<Connector>) -> Arc<Connector> {
+        std::mem::replace(&mut self.connector, connector)
     }
 }

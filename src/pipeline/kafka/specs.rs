@@ -110,7 +110,10 @@ pub fn specs(kafka: &Kafka, compiled: &[Compiled], old: &[TableSpec]) -> Result<
         let before = old.iter().find(|old| old.topic == topic);
         Some(TableSpec {
             shape: one.source.clone()?,
-            rules: of_source.map(|other| other.rule.clone()).collect(),
+            // an entry that does not fit: its events are applied as they were meant, and its place is held
+            rules: of_source
+                .map(|other| before.and_then(|before| unfit_rule(other, before)).unwrap_or(&other.rule).clone())
+                .collect(),
             partitions: before.map_or(wanted, |before| before.partitions),
             former: before.map_or_else(Vec::new, |before| former(before, one.source.as_ref())),
             topic,
@@ -126,6 +129,10 @@ pub fn specs(kafka: &Kafka, compiled: &[Compiled], old: &[TableSpec]) -> Result<
         }
     }
     Ok(specs)
+}
+
+fn unfit_rule<'s>(one: &Compiled, before: &'s TableSpec) -> Option<&'s Rule> {
+    before.rules.iter().find(|rule| one.plan.is_err() && rule.target == one.rule.target)
 }
 
 /// Shapes that older events may have.

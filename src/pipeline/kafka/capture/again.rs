@@ -1,12 +1,10 @@
 //! Tables that halted because their entry no longer fits what the stream brings are tried again: every 30 s their entries are compiled anew,
 //! and only when one fits does the stream begin again for it.
 
-use crate::catalog;
 use crate::change::{Table, TableName};
 use crate::config::Connector;
 use crate::mapping::{Rule, TablePlan};
-use crate::pipeline::{PipelineError, Tasks, session, structure};
-use crate::preflight;
+use crate::pipeline::{PipelineError, Tasks, entries, session, structure};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -54,10 +52,8 @@ async fn one_fits(connector: &Connector, tables: &BTreeMap<TableName, Option<Arc
     let name = connector.object_name();
     let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
     let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
-    let relations = catalog::relations(&source).await?;
-    let (rules, _) = preflight::expand(connector, &relations);
     let due = |rule: &Rule| tables.contains_key(&rule.source);
-    let mut compiled = preflight::compile(&source, &mut target, &rules, due).await?;
+    let mut compiled = Box::pin(entries::compile(connector, &source, &mut target, due)).await?.compiled;
     structure::hold(&source, &target, connector, &mut compiled).await?;
     Ok(tables.iter().any(|(name, table)| {
         let mut of_table = compiled.iter().filter(|one| one.rule.source == *name).peekable();

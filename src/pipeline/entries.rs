@@ -1,0 +1,235 @@
+//! The connector file's entries on a later start, held against what was recorded of their tables. What is wrong with one of them stops its own
+//! table; only what makes the file itself ambiguous stops the connector.
+
+use super::{PipelineError, publish, structure};
+use crate::catalog::{self, Relation};
+use crate::change::TableName;
+use crate::config::Connector;
+use crate::finding::Finding;
+use crate::mapping::Rule;
+use crate::pg::quote;
+use crate::preflight::{self, Compiled};
+use crate::store::table_state::{self, TableState};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_postgres::Client;
+
+/// What the file asks for.
+pub struct Entries {
+    /// An entry that does not fit has the reasons in the place of its plan.
+    pub compiled: Vec<Compiled>,
+    /// Of the file as a whole.
+    pub findings: Vec<Finding>,
+    /// Tables that a pattern takes and that are left alone, by the source's name, with the reason.
+    pub left_out: BTreeMap<TableName, String>,
+    /// Tables of the publication that are one of ours under another name.
+    pub renamed: Vec<TableName>,
+}
+
+/// Looks at all entries that are `wanted`.
+///
+/// # Errors
+/// A database could not be asked.
+pub async fn compile(
+    connector: &Connector,
+    source: &Client,
+    target: &mut Client,
+    wanted: impl Fn(&Rule) -> bool,
+) -> Result<Entries, PipelineError> {
+    let states = table_state::read(target, &connector.name).await?;
+    let relations = catalog::relations(source).await?;
+    let (rules, mut findings) = preflight::expand(connector, &relations);
+    // a pattern whose tables all went: each of them tells so
+    findings.retain(|finding| !finding.is_error());
+    let found = Found { connector, relations: &relations, states: &states, oids: structure::oids(&states) };
+    let sorted = found.sort(rules, findings);
+    let mut compiled = preflight::compile(source, target, &sorted.rules, wanted).await?;
+    let recorded = states.iter().filter(|state| state.was_taken_on()).map(|state| state.target.clone()).collect();
+    let told = preflight::design_missing(connector, source, target, &mut compiled, &recorded).await?;
+    let (errors, notes): (Vec<Finding>, Vec<Finding>) = told.into_iter().partition(Finding::is_error);
+    for findings in compiled.iter_mut().filter_map(|one| one.plan.as_mut().err()) {
+        if findings.iter().any(|finding| finding.code == preflight::NOT_MAKEABLE) {
+            findings.extend(errors.iter().cloned());
+        }
+    }
+    let mut entries = Entries { compiled, left_out: sorted.left_out, findings: sorted.findings, renamed: found.renamed() };
+    entries.findings.extend(notes);
+    for one in &mut entries.compiled {
+        if let Some(finding) = found.changed(one) {
+            one.plan = Err(vec![finding]);
+        }
+    }
+    entries.newcomers(&found, source, target).await?;
+    entries.compiled.extend(found.gone());
+    Ok(entries)
+}
+
+/// Whether a pattern takes a table that nobody knows of yet. `known`: those that were looked at already, by the source's name.
+///
+/// # Errors
+/// A database could not be asked.
+pub async fn one_came(
+    connector: &Connector,
+    source: &Client,
+    target: &Client,
+    known: &BTreeSet<TableName>,
+) -> Result<bool, PipelineError> {
+    if connector.patterns.is_empty() {
+        return Ok(false);
+    }
+    let states = table_state::read(target, &connector.name).await?;
+    let relations = catalog::relations(source).await?;
+    let (rules, _) = preflight::expand(connector, &relations);
+    let found = Found { connector, relations: &relations, states: &states, oids: structure::oids(&states) };
+    let is_new = |rule: &Rule| !known.contains(&rule.source) && found.state(rule).is_none();
+    Ok(found.sort(rules, Vec::new()).rules.iter().any(is_new))
+}
+
+struct Found<'a> {
+    connector: &'a Connector,
+    relations: &'a [Relation],
+    states: &'a [TableState],
+    /// Of source tables, each with the name that it had.
+    oids: BTreeMap<u32, TableName>,
+}
+
+struct Sorted {
+    rules: Vec<Rule>,
+    left_out: BTreeMap<TableName, String>,
+    findings: Vec<Finding>,
+}
+
+impl Found<'_> {
+    fn state(&self, rule: &Rule) -> Option<&TableState> {
+        self.states.iter().find(|state| state.target == rule.target)
+    }
+
+    fn is_there(&self, name: &TableName) -> bool {
+        self.relations.iter().any(|relation| &relation.name == name)
+    }
+
+    /// A table of ours that has this name now.
+    fn once(&self, relation: &Relation) -> Option<&TableName> {
+        self.oids.get(&relation.oid).filter(|was| **was != relation.name && !self.is_there(was))
+    }
+
+    fn renamed(&self) -> Vec<TableName> {
+        self.relations.iter().filter(|relation| self.once(relation).is_some()).map(|relation| relation.name.clone()).collect()
+    }
+
+    /// Two entries must not mean one target table, nor an entry another source table than before. Where a pattern takes a table that nobody
+    /// named, that one is left alone.
+    fn sort(&self, all: Vec<Rule>, findings: Vec<Finding>) -> Sorted {
+        let mut sorted = Sorted { rules: Vec::new(), left_out: BTreeMap::new(), findings };
+        let owner: BTreeMap<&TableName, &TableName> = self.states.iter().map(|state| (&state.target, &state.source)).collect();
+        let mut taken: BTreeSet<TableName> = BTreeSet::new();
+        let (ours, others): (Vec<Rule>, Vec<Rule>) = all
+            .into_iter()
+            .partition(|rule| self.connector.names(&rule.source) || owner.get(&rule.target) == Some(&&rule.source));
+        for rule in ours.into_iter().chain(others) {
+            let (name, table) = (rule.target.to_string(), rule.table().clone());
+            let twice = !taken.insert(rule.target.clone());
+            let was = owner.get(&rule.target).filter(|was| ***was != rule.source);
+            let once = self.relations.iter().find(|relation| relation.name == rule.source).and_then(|found| self.once(found));
+            if self.connector.names(&rule.source) {
+                if twice {
+                    let what = "two entries write to this table";
+                    let finding = Finding::error("table.target_twice", table.to_string(), what);
+                    sorted.findings.push(finding.hint("give one of them another target"));
+                } else if let Some(was) = was {
+                    sorted
+                        .findings
+                        .push(changed(&name, &format!("its entry names another source table than when it was copied (`{was}`)")));
+                }
+                sorted.rules.push(rule);
+            } else if twice || was.is_some() {
+                sorted.left_out.insert(rule.source, format!("the target table `{table}` is another one's"));
+            } else if let Some(once) = once {
+                sorted.left_out.insert(rule.source, format!("it is `{once}` under another name"));
+            } else {
+                sorted.rules.push(rule);
+            }
+        }
+        sorted
+    }
+
+    /// The entry says something else than when its table was taken on.
+    fn changed(&self, one: &Compiled) -> Option<Finding> {
+        let state = self.state(&one.rule).filter(|state| state.was_taken_on())?;
+        let plan = one.plan.as_ref().ok().filter(|plan| plan.fingerprint != state.fingerprint)?;
+        Some(changed(&plan.target.to_string(), "its entry says other rows or values than when it was copied"))
+    }
+
+    /// Tables that a pattern took, and takes no more, since they are not there.
+    fn gone(&self) -> Vec<Compiled> {
+        let is_gone = |state: &&TableState| !self.connector.names(&state.source) && !self.is_there(&state.source);
+        let rule = |state: &TableState| {
+            let rules = self.connector.patterns.iter().filter_map(|pattern| pattern.rule_of(&state.source));
+            Some((state.source.clone(), rules.into_iter().find(|rule| rule.target == state.target)?))
+        };
+        let gone = self.states.iter().filter(is_gone).filter_map(rule);
+        gone.map(|(name, rule)| Compiled { plan: Err(vec![self.missing(&name)]), rule, source: None, target: None, design: None })
+            .collect()
+    }
+
+    fn missing(&self, name: &TableName) -> Finding {
+        let now = self.relations.iter().find(|relation| self.once(relation) == Some(name));
+        let (what, cure) = match now {
+            Some(now) => {
+                let schema = (now.name.schema != name.schema)
+                    .then(|| format!("ALTER TABLE {} SET SCHEMA {}; ", quote::table(&now.name), quote::ident(&name.schema)));
+                let moved = TableName::new(name.schema.clone(), now.name.name.clone());
+                let rename = (now.name.name != name.name)
+                    .then(|| format!("ALTER TABLE {} RENAME TO {}; ", quote::table(&moved), quote::ident(&name.name)));
+                let back = format!("give it its name back ({}{})", schema.unwrap_or_default(), rename.unwrap_or_default());
+                (format!("the source table is called `{}` now", now.name), back.replace("; )", ")"))
+            }
+            None => ("the source has no such table any more".to_owned(), "make it again".to_owned()),
+        };
+        let hint = format!("{cure}; or `exclude` it in the pattern's entry, which leaves its rows in the target as they are");
+        Finding::error("table.source_missing", name.to_string(), what).hint(hint)
+    }
+}
+
+fn changed(table: &str, what: &str) -> Finding {
+    Finding::error("table.changed", table, what)
+        .hint("put the entry back; or remove it, run once, empty the target table, and add it again: it is then copied anew")
+}
+
+impl Entries {
+    /// Tables that are new: nobody else writes to their targets, and they can be published and read.
+    async fn newcomers(&mut self, found: &Found<'_>, source: &Client, target: &Client) -> Result<(), PipelineError> {
+        let is_new = |rule: &Rule| found.state(rule).is_none_or(|state| !state.was_taken_on());
+        let mut out = BTreeMap::new();
+        for one in self.compiled.iter().filter(|one| found.state(&one.rule).is_none()) {
+            let (name, by_name) = (one.rule.table(), found.connector.names(&one.rule.source));
+            let owner = table_state::owner(target, name).await?.filter(|owner| owner != &found.connector.name);
+            let overlaps = one.plan.as_ref().err().and_then(|found| found.iter().find(|one| one.code == preflight::OVERLAP));
+            match (owner, overlaps) {
+                (Some(owner), _) if by_name => {
+                    let what = format!("the connector `{owner}` writes to this table");
+                    let finding = Finding::error("table.owned", name.to_string(), what);
+                    self.findings.push(finding.hint("give one of them another target, or drop the other"));
+                }
+                (Some(owner), _) => {
+                    out.insert(one.rule.source.clone(), format!("the connector `{owner}` writes to `{name}`"));
+                }
+                // it was a partition, and in the target its rows still are the partitioned table's
+                (None, Some(finding)) if !by_name => {
+                    out.insert(one.rule.source.clone(), format!("{}\n  hint: {}", finding.what, finding.remedy_text()));
+                }
+                _ => {}
+            }
+        }
+        self.compiled.retain(|one| !out.contains_key(&one.rule.source) || found.state(&one.rule).is_some());
+        self.left_out.extend(out);
+        let new: Vec<&Rule> =
+            self.compiled.iter().filter(|one| one.plan.is_ok()).map(|one| &one.rule).filter(|rule| is_new(rule)).collect();
+        let hidden = publish::hidden(found.connector, source, &new).await?;
+        for one in self.compiled.iter_mut().filter(|one| is_new(&one.rule)) {
+            if let Some(findings) = hidden.get(&one.rule.source).filter(|_| one.plan.is_ok()) {
+                one.plan = Err(findings.clone());
+            }
+        }
+        Ok(())
+    }
+}

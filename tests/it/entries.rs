@@ -1,0 +1,194 @@
+//! The connector file's entries while the daemon lives: tables that come under a pattern, go, or have another name; entries that say something
+//! else than before. What is wrong with one of them stops its table, and nobody else's.
+
+use crate::both_logs;
+use crate::support::{Daemon, PATIENCE, World, eventually};
+
+const ALL: &str = "[[table]]\nsource = 'public.*'";
+
+/// `t` is copied and followed under a pattern.
+async fn under_a_pattern(w: &World) -> Daemon {
+    w.both("create table t (id int primary key, v text)").await;
+    w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
+    w.connector(ALL);
+    let d = Daemon::run(w);
+    w.settle().await;
+    d
+}
+
+async fn halted(w: &World, source: &str, because: &str) {
+    eventually(&format!("`{source}` halts: {because}"), PATIENCE, async || {
+        let status = w.status().await;
+        let mut tables = status["tables"].as_array().into_iter().flatten();
+        tables.any(|table| {
+            let says = |text: &serde_json::Value| text.as_str().is_some_and(|text| text.contains(because));
+            table["source"] == source && table["state"] == "halted" && (says(&table["halted_because"]) || says(&table["hint"]))
+        })
+    })
+    .await;
+}
+
+async fn arrives(w: &World, table: &str) {
+    let known = async || {
+        let status = w.status().await;
+        let name = format!("public.{table}");
+        status["tables"].as_array().into_iter().flatten().any(|found| found["source"] == name.as_str())
+    };
+    eventually(&format!("`{table}` is taken on"), PATIENCE, known).await;
+    eventually("all is there", PATIENCE, async || w.cli("wait", &["--timeout", "5s"]).await.code == 0).await;
+    w.equal(&format!("table {table}")).await;
+}
+
+/// What comes is copied and followed without anybody's word, also where the first tables had their rows already.
+async fn comes(w: &World, options: &[&str]) {
+    w.both("create table t (id int primary key, v text)").await;
+    w.connector_with(|f| f.target += "create = \"missing\"\n", ALL);
+    let _d = Daemon::start(w, "run", options);
+    w.settle().await;
+    w.source
+        .batch("create table born (id int primary key, v text); insert into born select g, 'there' from generate_series(1, 99) g")
+        .await;
+    arrives(w, "born").await;
+    w.source.batch("insert into born values (100, 'came'); update born set v = 'changed' where id < 9; delete from born where id = 50; insert into t values (1, 'one')").await;
+    arrives(w, "born").await;
+    w.equal("table t").await;
+}
+
+both_logs!(a_table_comes, |w| {
+    comes(&w, &[]).await;
+});
+
+both_logs!(a_table_comes_beside_those_that_had_their_rows, |w| {
+    comes(&w, &["--no-copy"]).await;
+});
+
+// It stands still from its first moment, holds nobody up, also not at a restart, and is taken on once it fits.
+both_logs!(one_that_does_not_fit_comes, |w| {
+    w.expect_log("halted");
+    let d = under_a_pattern(&w).await;
+    w.both("create table born (id int not null, v text)").await;
+    halted(&w, "public.born", "key").await;
+    w.source.batch("insert into born select g, 'there' from generate_series(1, 99) g; update born set v = 'nobody is held up' where id = 1; insert into t values (100, 'more')").await;
+    eventually("the others go on", PATIENCE, async || w.target.number("select count(*) from t").await == 51).await;
+    assert_eq!(w.cli("wait", &["--timeout", "30s"]).await.code, 1, "the target does not hold it all");
+    d.kill9();
+    let _d = Daemon::run(&w);
+    w.source.batch("insert into t values (101, 'more')").await;
+    eventually("the others go on", PATIENCE, async || w.target.number("select count(*) from t").await == 52).await;
+    halted(&w, "public.born", "key").await;
+    w.both("alter table born add primary key (id)").await;
+    arrives(&w, "born").await;
+});
+
+// A person's own publication is never altered: the table waits for its owner.
+both_logs!(one_that_is_not_published_comes, |w| {
+    w.both("create table t (id int primary key)").await;
+    w.source.batch("create publication mine for table t").await;
+    w.connector_with(|f| f.source += "publication = 'mine'\n", ALL);
+    w.expect_log("halted");
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    w.both("create table born (id int primary key)").await;
+    w.source.batch("insert into born values (1)").await;
+    let cure = "ALTER PUBLICATION \"mine\" ADD TABLE ONLY \"public\".\"born\"";
+    halted(&w, "public.born", cure).await;
+    w.source.batch(cure).await;
+    arrives(&w, "born").await;
+});
+
+both_logs!(a_table_goes, |w| {
+    w.expect_log("halted");
+    w.expect_log("left the connector file");
+    let d = under_a_pattern(&w).await;
+    w.both("create table other (id int primary key)").await;
+    arrives(&w, "other").await;
+    w.source.batch("drop table t; insert into other values (1)").await;
+    halted(&w, "public.t", "no such table").await;
+    eventually("the other goes on", PATIENCE, async || w.target.number("select count(*) from other").await == 1).await;
+    w.connector(&format!("{ALL}\nexclude = ['public.t']"));
+    d.hup();
+    arrives(&w, "other").await;
+    assert_eq!(w.target.number("select count(*) from t").await, 50, "its rows stay");
+    assert_eq!(w.status().await["tables"].as_array().map(Vec::len), Some(1));
+});
+
+// It is not taken for a new one, and what is written under the other name is not lost.
+both_logs!(a_table_has_another_name, |w| {
+    w.expect_log("halted");
+    w.expect_log("left out");
+    let d = under_a_pattern(&w).await;
+    w.source.batch("alter table t rename to u; insert into u values (100, 'u'); update u set v = 'u' where id < 9").await;
+    halted(&w, "public.t", "`public.u` now").await;
+    halted(&w, "public.t", "ALTER TABLE \"public\".\"u\" RENAME TO \"t\"").await;
+    d.kill9();
+    let _d = Daemon::run(&w);
+    w.source.batch("insert into u values (101, 'u'); delete from u where id = 30").await;
+    halted(&w, "public.t", "`public.u` now").await;
+    assert_eq!(w.status().await["tables"].as_array().map(Vec::len), Some(1));
+    w.source.batch("alter table u rename to t; insert into t values (102, 't')").await;
+    arrives(&w, "t").await;
+});
+
+const TWO: &str = "[[table]]\nsource = 'public.t'\n[table.columns]\nv = \"upper(v)\"\n[[table]]\nsource = 'public.other'";
+
+// An entry that says other values than before: its table stands still, at SIGHUP and at a restart, until the entry is put back.
+both_logs!(an_entry_says_something_else, |w| {
+    w.both("create table t (id int primary key, v text); create table other (id int primary key)").await;
+    w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
+    w.connector(TWO);
+    w.expect_log("halted");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.connector(&TWO.replace("upper", "md5"));
+    d.hup();
+    halted(&w, "public.t", "other rows or values").await;
+    w.source.batch("insert into t values (100, 'more'); delete from t where id = 7; insert into other values (1)").await;
+    eventually("the other goes on", PATIENCE, async || w.target.number("select count(*) from other").await == 1).await;
+    d.kill9();
+    let d = Daemon::run(&w);
+    w.source.batch("insert into t values (101, 'more'); insert into other values (2)").await;
+    eventually("the other goes on", PATIENCE, async || w.target.number("select count(*) from other").await == 2).await;
+    halted(&w, "public.t", "put the entry back").await;
+    assert_eq!(w.target.number("select count(*) from t where v = upper(v)").await, 50);
+    w.connector(TWO);
+    d.hup();
+    eventually("all is there", PATIENCE, async || w.cli("wait", &["--timeout", "5s"]).await.code == 0).await;
+    w.equal_as("select id, upper(v) from t", "select id, v from t").await;
+});
+
+// An added entry that does not fit stands still, and goes on once it does.
+both_logs!(an_entry_comes_too_early, |w| {
+    w.both("create table t (id int primary key, v text)").await;
+    let entry = "[[table]]\nsource = 'public.t'\n";
+    w.connector(entry);
+    w.expect_log("halted");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.connector(&format!("{entry}[[table]]\nsource = 'public.later'"));
+    d.hup();
+    halted(&w, "public.later", "no such table").await;
+    w.both("create table later (id int primary key)").await;
+    w.source.batch("insert into later values (1); insert into t values (1)").await;
+    arrives(&w, "later").await;
+    w.equal("table t").await;
+});
+
+// A file that cannot be followed at all changes nothing.
+both_logs!(a_file_that_cannot_be, |w| {
+    w.expect_log("stays as it was");
+    w.expect_log("halted");
+    let d = under_a_pattern(&w).await;
+    w.both("create table other (id int primary key)").await;
+    arrives(&w, "other").await;
+    w.connector_with(|f| f.log += "topic_prefix = 'another'\n", ALL);
+    if w.log == crate::support::Log::Kafka {
+        d.hup();
+        d.logged("`topic_prefix` is").await;
+    }
+    w.connector("[[table]]\nsource = 'public.other'\ntarget = 'public.t'");
+    d.hup();
+    d.logged("another source table").await;
+    w.source.batch("insert into t values (100, 'more'); insert into other values (1)").await;
+    arrives(&w, "t").await;
+    arrives(&w, "other").await;
+});
