@@ -173,6 +173,7 @@ impl Running {
             board: Arc::clone(&self.live.board),
             publish: Arc::new(move |meter| live.counts(meter)),
             apart: Vec::new(),
+            fits: false,
         };
         pipeline::run(life, course).await
     }

@@ -77,6 +77,10 @@ pub async fn one_came(
         return Ok(false);
     }
     let states = table_state::read(target, &connector.name).await?;
+    // what is copied whole would begin anew
+    if states.iter().any(|state| state.was_taken_on() && !state.copied && !state.copying && state.halted.is_none()) {
+        return Ok(false);
+    }
     let relations = catalog::relations(source).await?;
     let (rules, _) = preflight::expand(connector, &relations);
     let found = Found { connector, relations: &relations, states: &states, oids: structure::oids(&states) };
@@ -161,7 +165,8 @@ impl Found<'_> {
 
     /// Tables that a pattern took, and takes no more, since they are not there.
     fn gone(&self) -> Vec<Compiled> {
-        let is_gone = |state: &&TableState| !self.connector.names(&state.source) && !self.is_there(&state.source);
+        let is_gone =
+            |state: &&TableState| state.was_taken_on() && !self.connector.names(&state.source) && !self.is_there(&state.source);
         let rule = |state: &TableState| {
             let rules = self.connector.patterns.iter().filter_map(|pattern| pattern.rule_of(&state.source));
             Some((state.source.clone(), rules.into_iter().find(|rule| rule.target == state.target)?))

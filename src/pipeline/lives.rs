@@ -71,6 +71,9 @@ pub trait Lives {
 
     /// The connector file was read anew. Gives what it said before.
     fn renew(&mut self, connector: Arc<Connector>) -> Arc<Connector>;
+
+    /// A life has got past what may be wrong with the file, since it was read.
+    fn fits(&self) -> bool;
 }
 
 /// What stays the same from life to life.
@@ -133,7 +136,7 @@ async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineE
                     }
                 }
             }
-            Err(PipelineError::Findings(findings)) if let Some(connector) = before.take() => {
+            Err(PipelineError::Findings(findings)) if let Some(connector) = before.take_if(|_| !lives.fits()) => {
                 let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
                 tracing::error!("SIGHUP: the connector file stays as it was\n{}", findings.join("\n"));
                 live.reloaded(Arc::clone(&connector));

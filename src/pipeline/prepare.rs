@@ -103,7 +103,7 @@ pub async fn prepare(
     structure::note_lapses(source, target, connector).await?;
     let publications = publish::ensure(connector, source, (&compiled, &renamed), &mut record).await?;
     store::connector::write(target, &record).await?;
-    leave(target, connector, &compiled).await?;
+    leave(target, connector, &compiled, board).await?;
     // `--no-copy` is said of what there is: nobody has said it of a table that a pattern takes later
     let has_rows = |rule: &Rule| copy == FirstCopy::Skip && (first || connector.names(&rule.source));
     let misfits = take_on((target, source), &mut record, &compiled, (board, has_rows)).await?;

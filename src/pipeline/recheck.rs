@@ -6,7 +6,7 @@ use super::{PipelineError, Tasks, entries, prepare, session, structure};
 use crate::apply::{Applier, Base, Item};
 use crate::change::TableName;
 use crate::config::{Connector, Triggers};
-use crate::mapping::{Rule, TablePlan};
+use crate::mapping::TablePlan;
 use crate::store::table_state::{self, Halted, TableState};
 use crate::target::Session;
 use std::collections::BTreeMap;
@@ -55,8 +55,13 @@ impl Recheck {
         let endpoint = &self.connector.target.endpoint;
         let mut target = session::open(&tasks, endpoint, &self.connector.object_name()).await.map_err(PipelineError::Target)?;
         let spared = self.copies_under_way(&target, halted).await?;
-        let due = |rule: &Rule| halted.contains_key(&rule.target) && !(spared && self.copying.contains(&rule.target));
-        let mut compiled = Box::pin(entries::compile(&self.connector, &self.source, &mut target, due)).await?.compiled;
+        let is_due = |table: &TableName| halted.contains_key(table) && !(spared && self.copying.contains(table));
+        let mut compiled =
+            Box::pin(entries::compile(&self.connector, &self.source, &mut target, |rule| is_due(&rule.target))).await?.compiled;
+        if halted.keys().any(|table| is_due(table) && !compiled.iter().any(|one| one.rule.target == *table)) {
+            // nothing asks for it any more
+            return Ok(true);
+        }
         structure::hold(&self.source, &target, &self.connector, &mut compiled).await?;
         let mut session = Session::new(target);
         for one in compiled {

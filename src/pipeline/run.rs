@@ -53,6 +53,8 @@ pub struct Life {
     /// The one thing that a life leaves to the next: halted tables that it is not to try anew, for its beginning could not end with
     /// them. Forgotten, they are tried, and found again.
     pub apart: Vec<TableName>,
+    /// See [`Lives::fits`].
+    pub fits: bool,
 }
 
 impl Life {
@@ -76,6 +78,7 @@ impl Life {
             prepared = prepare(&connector, &source, &mut target, self.options.copy, &self.board) => prepared?,
             () = stopped(&mut self.stop) => return Ok(End::Stopped),
         };
+        self.fits = true;
         prepared.findings.iter().for_each(|finding| tracing::info!("{finding}"));
         let reader = match prepared.open_stream(&connector, &tasks, READ_BUDGET).await {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
@@ -392,6 +395,11 @@ impl Lives for Life {
 
     fn renew(&mut self, connector: Arc<Connector>) -> Arc<Connector> {
         self.apart.clear();
+        self.fits = false;
         std::mem::replace(&mut self.connector, connector)
+    }
+
+    fn fits(&self) -> bool {
+        self.fits
     }
 }

@@ -1,11 +1,13 @@
 //! Whether both tables are still those that were copied. A type change, a column dropped and added again or a table made anew changes
 //! rows, and the stream says nothing of that; once the mapping fits again, only this tells.
 
+mod look;
+mod watched;
+
 use super::entries;
 use super::leaves::{self, Stand};
 use super::past::{self, Past, Place};
 use super::{PipelineError, Tasks, session};
-use crate::catalog::{HAS_DEFAULT, LEAF_DEFAULT};
 use crate::change::TableName;
 use crate::config::Connector;
 use crate::finding::Finding;
@@ -13,10 +15,12 @@ use crate::mapping::{Ignore, OnNewColumn, Output, Rule, TablePlan};
 use crate::pg::quote;
 use crate::preflight::Compiled;
 use crate::store::table_state::{self, TableState};
+use look::{Column, Found, keeps_values, look};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio_postgres::Client;
+use watched::Watched;
 
 const EVERY: Duration = Duration::from_secs(10);
 /// While the stream is on its way to where something is to be done.
@@ -45,6 +49,9 @@ struct Structure {
     /// Numbers of target columns that a mapping filled, and a later one did not.
     #[serde(default)]
     unfilled: BTreeSet<i32>,
+    /// Of the source, as it was seen last.
+    #[serde(default)]
+    watched: Watched,
 }
 
 /// What a rule says of columns that nothing uses.
@@ -65,32 +72,6 @@ impl PassedOver {
 
     fn has(&self, name: &String) -> bool {
         self.all_new || self.names.contains(name)
-    }
-}
-
-/// `pg_attribute`'s word on a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Column {
-    number: i32,
-    type_oid: u32,
-    type_modifier: i32,
-}
-
-struct Found {
-    oid: u32,
-    files: i64,
-    /// Numbers that were given to columns, also to those that are gone.
-    given: i32,
-    /// Our publication carries it, with all that is to be carried of it: every operation, row and column.
-    published: bool,
-    columns: BTreeMap<String, Column>,
-    /// Columns without a default: NULL in the rows that were there when they were added.
-    bare: BTreeSet<String>,
-}
-
-impl Found {
-    fn numbers(&self) -> BTreeMap<String, i32> {
-        self.columns.iter().map(|(name, column)| (name.clone(), column.number)).collect()
     }
 }
 
@@ -167,6 +148,7 @@ fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Str
         target: into.oid,
         files: recorded.map_or(from.files, |recorded| recorded.files),
         lapsed: false,
+        watched: from.watched.clone(),
         inputs: named(from, plan.inputs.iter().map(|input| &input.name).collect(), recorded.map(|was| &was.inputs))
             .into_iter()
             .filter(|(name, _)| from.columns.contains_key(name))
@@ -260,6 +242,10 @@ pub async fn changed(
         because.extend(gone(&recorded, found).map(|name| format!("column `{name}` is gone from the source")));
         if !because.is_empty() {
             changed.insert(state.target.clone(), (state.source.clone(), finding(connector, &state.target, &because)));
+        } else if let Some(now) = found.map(|found| &found.watched).filter(|now| **now != recorded.watched) {
+            // what was seen apart is not taken for one statement's later
+            let text = serde_json::to_string(now).expect("plain data is always JSON");
+            table_state::set_watched(target, &connector.name, &state.target, &text).await?;
         }
     }
     Ok(changed)
@@ -322,6 +308,9 @@ fn gone<'a>(recorded: &'a Structure, source: Option<&'a Found>) -> impl Iterator
     source.into_iter().flat_map(|found| recorded.inputs.keys().filter(|name| !found.columns.contains_key(*name)))
 }
 
+const REWRITTEN: &str = "rows of the source table were written anew while one of its columns was altered: values may be others (ALTER TYPE ... \
+                         USING, or a TRUNCATE beside another ALTER)";
+
 fn another(name: &str) -> String {
     format!("column `{name}` of the source is another one: it was dropped and added again, or renamed")
 }
@@ -347,6 +336,10 @@ fn differences(recorded: &Structure, source: Option<&Found>, target: Option<&Fou
                 _ => {}
             }
         }
+        let is_used = |number| recorded.inputs.values().any(|column| column.number == number);
+        if because.is_empty() && found.watched.may_have_other_values(&recorded.watched, is_used) {
+            because.push(REWRITTEN.to_owned());
+        }
     }
     if target.is_some_and(|found| found.oid != recorded.target) {
         because.push("the target table was made anew since it was copied".to_owned());
@@ -363,111 +356,12 @@ fn differences(recorded: &Structure, source: Option<&Found>, target: Option<&Fou
     because
 }
 
-/// `varchar`, `varbit`, `numeric` (PostgreSQL's `pg_type.dat`).
-const VARCHAR: u32 = 1043;
-const VARBIT: u32 = 1562;
-const NUMERIC: u32 = 1700;
-
-/// Whether a column's type became another without any value becoming another: a limit that was raised or lifted.
-fn keeps_values(was: &Column, is: &Column) -> bool {
-    let (from, to) = (was.type_modifier, is.type_modifier);
-    // numeric's modifier: precision in the upper half, scale in the lower, 4 added (PostgreSQL's `numeric.c`)
-    let scale = |modifier: i32| (modifier - 4) & 0xffff;
-    let raised = match is.type_oid {
-        VARCHAR | VARBIT => to == -1 || from != -1 && to >= from,
-        NUMERIC => to == -1 || from != -1 && to >= from && scale(to) == scale(from),
-        _ => false,
-    };
-    was.type_oid == is.type_oid && (from == to || raised)
-}
-
-async fn look<'a>(
-    client: &Client,
-    side: &'static str,
-    connector: &Connector,
-    tables: impl Iterator<Item = &'a TableName>,
-) -> Result<BTreeMap<TableName, Found>, PipelineError> {
-    let names: Vec<&TableName> = tables.collect();
-    let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
-    let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
-    let sql = format!(
-        "WITH found AS MATERIALIZED (
-                 SELECT n.nspname, c.relname, c.oid, c.relnatts, c.relkind,
-                   coalesce(pg_catalog.pg_relation_filenode(c.oid)::bigint, 0)
-                     + coalesce((SELECT sum(pg_catalog.pg_relation_filenode(relid)::bigint)
-                                 FROM pg_catalog.pg_partition_tree(c.oid)), 0)::bigint AS files
-                 FROM (SELECT DISTINCT * FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)) AS w
-                 JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
-                 JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name),
-               {LEAF_DEFAULT},
-               published AS MATERIALIZED (
-                 SELECT DISTINCT t.schemaname, t.tablename
-                 FROM pg_catalog.pg_publication_tables t JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname
-                 JOIN found f ON f.nspname = t.schemaname AND f.relname = t.tablename
-                 WHERE p.pubinsert AND p.pubtruncate AND (p.pubname = $4::text OR p.pubname = $3::text AND p.pubupdate AND p.pubdelete)
-                   AND pg_catalog.to_jsonb(t) ->> 'rowfilter' IS NULL
-                   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                     WHERE a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-                       AND NOT nullif(pg_catalog.to_jsonb(t) -> 'attnames', 'null') @> pg_catalog.to_jsonb(a.attname)))
-               SELECT f.nspname::text, f.relname::text, f.oid, a.attname::text, a.attnum::integer, a.atttypid, a.atttypmod, f.files,
-                 NOT {HAS_DEFAULT},
-                 p.tablename IS NOT NULL, f.relnatts::integer
-               FROM found f
-               JOIN pg_catalog.pg_attribute a ON a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped
-               LEFT JOIN published p ON p.schemaname = f.nspname AND p.tablename = f.relname"
-    );
-    let (main, inserts) = (connector.publication(), connector.inserts_publication());
-    let rows = client
-        .query(&sql, &[&schemas, &tables, &main, &inserts])
-        .await
-        .map_err(|source| PipelineError::Query { side, source })?;
-    let mut found: BTreeMap<TableName, Found> = BTreeMap::new();
-    for row in &rows {
-        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-        let table = found.entry(name).or_insert_with(|| Found {
-            oid: row.get(2),
-            files: row.get(7),
-            published: row.get(9),
-            given: row.get(10),
-            columns: BTreeMap::new(),
-            bare: BTreeSet::new(),
-        });
-        if row.get(8) {
-            table.bare.insert(row.get(3));
-        }
-        let column = Column { number: row.get(4), type_oid: row.get(5), type_modifier: row.get(6) };
-        table.columns.insert(row.get(3), column);
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn column(number: i32, type_oid: u32, type_modifier: i32) -> Column {
         Column { number, type_oid, type_modifier }
-    }
-
-    #[test]
-    fn a_limit_may_be_raised() {
-        let numeric = |precision: i32, scale: i32| (precision << 16 | scale) + 4;
-        let kept = [
-            (VARCHAR, 14, 24),
-            (VARCHAR, 14, -1),
-            (NUMERIC, numeric(10, 2), numeric(12, 2)),
-            (NUMERIC, numeric(10, 2), -1),
-            (23, -1, -1),
-        ];
-        let changed =
-            [(VARCHAR, 24, 14), (VARCHAR, -1, 14), (NUMERIC, numeric(10, 2), numeric(12, 1)), (1184, -1, 0), (1042, 14, 24)];
-        for (oid, from, to) in kept {
-            assert!(keeps_values(&column(1, oid, from), &column(1, oid, to)), "{oid} {from} {to}");
-        }
-        for (oid, from, to) in changed {
-            assert!(!keeps_values(&column(1, oid, from), &column(1, oid, to)), "{oid} {from} {to}");
-        }
-        assert!(!keeps_values(&column(1, 23, -1), &column(1, 20, -1)));
     }
 
     #[test]
@@ -483,10 +377,12 @@ mod tests {
             past: Past::default(),
             passed_over: PassedOver::default(),
             unfilled: BTreeSet::new(),
+            watched: Watched::default(),
         };
         let found = |oid, number| Found {
             oid,
             files: 3,
+            watched: Watched::default(),
             given: number,
             published: true,
             columns: columns(number),

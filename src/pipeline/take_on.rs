@@ -17,7 +17,12 @@ use tokio_postgres::Client;
 ///
 /// # Errors
 /// See [`PipelineError`].
-pub(super) async fn leave(target: &Client, connector: &Connector, compiled: &[Compiled]) -> Result<(), PipelineError> {
+pub(super) async fn leave(
+    target: &Client,
+    connector: &Connector,
+    compiled: &[Compiled],
+    board: &Board,
+) -> Result<(), PipelineError> {
     for state in table_state::read(target, &connector.name).await? {
         if !compiled.iter().any(|one| one.rule.target == state.target) {
             tracing::info!(table = %state.target, "left the connector file: its rows stay, nothing follows them any more");
@@ -25,6 +30,7 @@ pub(super) async fn leave(target: &Client, connector: &Connector, compiled: &[Co
                 tracing::info!(table = %state.target, "not made any more: {}: {}", open.step, open.step.sql);
             }
             table_state::delete(target, &connector.name, &state.target).await?;
+            board.resumed(&state.target);
         }
     }
     Ok(())

@@ -189,6 +189,19 @@ pub async fn set_structure(client: &Client, connector: &str, target: &TableName,
     Ok(())
 }
 
+/// Records, beside the rest of its structure, what is watched of its source.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn set_watched(client: &Client, connector: &str, target: &TableName, watched: &str) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.table_state
+               SET structure = pg_catalog.jsonb_set(structure::jsonb, '{watched}', ($4::text)::jsonb)::text
+               WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND structure IS NOT NULL";
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&connector, &target.schema, &target.name, &watched];
+    client.execute(sql, &params).await.map_err(doing("record what is watched of a table"))?;
+    Ok(())
+}
+
 /// The partitions of a table's source, as the copy found them, where any were recorded.
 ///
 /// # Errors

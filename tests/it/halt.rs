@@ -183,6 +183,46 @@ both_logs!(values_that_the_stream_does_not_tell, |w| {
     arrives(&w, "late").await;
 });
 
+/// What is recorded of a table's files, or of its columns' entries.
+async fn watched(w: &World, what: &str) -> String {
+    w.target
+        .text(&format!("select structure::jsonb -> 'watched' -> '{what}' from tablelift.table_state where target_name = 't'"))
+        .await
+}
+
+// Both sides look as they did before, and the values are others. What only gives the rows other files, or only alters the column, halts nobody.
+both_logs!(a_column_is_converted_within_its_type, |w| {
+    w.both("create table t (id int primary key, v text, unused int); create table other (id int primary key, v text)").await;
+    w.source.batch("insert into t select g, 'a' from generate_series(1, 50) g; insert into other values (1, 'a')").await;
+    w.connector("[[table]]\nsource = 'public.t'\nignore = ['unused']\n[[table]]\nsource = 'public.other'");
+    w.target.batch("alter table t drop unused").await;
+    w.expect_log("halted");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    for (what, sql) in [
+        ("files", "vacuum full t"),
+        ("columns", "alter table t alter v set default 'd'"),
+        ("files", "truncate t; insert into t values (1, 'a')"),
+        ("files", "alter table t alter unused type int using id"),
+    ] {
+        let before = watched(&w, what).await;
+        w.source.batch(sql).await;
+        eventually("it is seen", PATIENCE, async || watched(&w, what).await != before).await;
+        w.source.batch("update t set v = v || 'x'; update other set v = v || 'x'").await;
+        w.settle().await;
+    }
+    w.equal("select id, v from t").await;
+    w.source.batch("alter table t alter v type text using upper(v); update other set v = 'goes on'").await;
+    stays_halted(&w, &d, "public.t", "written anew").await;
+    arrives(&w, "other").await;
+    w.source.batch("insert into t values (2, 'B')").await;
+    w.target.batch("update t set v = upper(v); update tablelift.table_state set structure = null where target_name = 't'").await;
+    d.hup();
+    eventually("it goes on", PATIENCE, async || w.table("public.t").await["state"] == "follow").await;
+    w.settle().await;
+    w.equal("select id, v from t").await;
+});
+
 both_logs!(a_target_table_made_anew, |w| {
     w.both("create table t (id int primary key); create table u (id int primary key, v text)").await;
     w.source.batch("insert into t values (1); insert into u values (1, 'a')").await;

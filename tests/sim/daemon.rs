@@ -80,6 +80,7 @@ impl Daemon {
             board: Arc::clone(&board),
             publish: Arc::new(|_| {}),
             apart: Vec::new(),
+            fits: true,
         };
         async move {
             let tasks = Tasks::default();

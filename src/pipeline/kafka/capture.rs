@@ -64,6 +64,8 @@ pub struct CaptureLife {
     pub left_out: BTreeSet<TableName>,
     /// The tables' topics, as far as known.
     pub topics: BTreeMap<String, TableName>,
+    /// See [`Lives::fits`].
+    pub fits: bool,
 }
 
 impl CaptureLife {
@@ -80,6 +82,7 @@ impl CaptureLife {
             apart: BTreeSet::new(),
             left_out: BTreeSet::new(),
             topics: BTreeMap::new(),
+            fits: false,
         }
     }
 
@@ -136,6 +139,7 @@ impl CaptureLife {
             found = self.look(&source) => found?,
             () = stopped(&mut stop) => return Ok(End::Stopped),
         };
+        self.fits = true;
         let reader = match found.prepared.open_stream(&connector, &tasks, READ_BUDGET).await {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
             other => other?,
@@ -282,10 +286,13 @@ impl CaptureLife {
             None => return Err(TargetError::Fenced.into()),
         };
         record.timeline = prepared.facts.timeline;
-        let states = table_state::read(target, &self.connector.name).await?;
+        let filled = match self.options.copy {
+            FirstCopy::Skip => table_state::read(target, &self.connector.name).await?,
+            FirstCopy::Make => Vec::new(),
+        };
         let has_rows = |spec: &TableSpec| {
-            let mut of_table = states.iter().filter(|state| state.source == spec.shape.name);
-            self.options.copy == FirstCopy::Skip && of_table.all(|state| state.copied)
+            let mut of_table = filled.iter().filter(|state| state.source == spec.shape.name).peekable();
+            of_table.peek().is_some() && of_table.all(|state| state.copied)
         };
         let at = record.position().map_err(|_| damaged())?;
         let next = Position::start_of(at.incarnation, CommitLsn(Lsn(at.commit.0.0 + 1)));
@@ -556,6 +563,11 @@ impl Lives for CaptureLife {
 
     fn renew(&mut self, connector: Arc<Connector>) -> Arc<Connector> {
         self.refused.clear();
+        self.fits = false;
         std::mem::replace(&mut self.connector, connector)
+    }
+
+    fn fits(&self) -> bool {
+        self.fits
     }
 }

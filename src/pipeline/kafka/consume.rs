@@ -213,4 +213,8 @@ impl Lives for ApplyLife {
     fn renew(&mut self, connector: Arc<Connector>) -> Arc<Connector> {
         std::mem::replace(&mut self.connector, connector)
     }
+
+    fn fits(&self) -> bool {
+        true
+    }
 }

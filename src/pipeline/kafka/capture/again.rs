@@ -58,6 +58,7 @@ async fn one_fits(connector: &Connector, tables: &BTreeMap<TableName, Option<Arc
     Ok(tables.iter().any(|(name, table)| {
         let mut of_table = compiled.iter().filter(|one| one.rule.source == *name).peekable();
         let fits = |plan: &TablePlan| table.as_ref().is_none_or(|table| plan.bind(table).is_ok());
-        of_table.peek().is_some() && of_table.all(|one| one.plan.as_ref().is_ok_and(fits))
+        // nothing asks for it any more, or it fits
+        of_table.peek().is_none() || of_table.all(|one| one.plan.as_ref().is_ok_and(fits))
     }))
 }
