@@ -204,6 +204,16 @@ impl TablePlan {
         format!("SELECT EXISTS (SELECT FROM {} AS t WHERE {})", self.into(), self.own_rows())
     }
 
+    /// Whether one of these rows has a value in this column.
+    pub fn has_values(&self, column: &str) -> String {
+        format!(
+            "SELECT EXISTS (SELECT FROM {} AS t WHERE {} AND t.{} IS NOT NULL)",
+            self.into(),
+            self.own_rows(),
+            quote::ident(column)
+        )
+    }
+
     /// Takes away the rows of this entry. Where it shares the table with nobody, TRUNCATE does it, too.
     pub fn empty(&self) -> String {
         format!("DELETE FROM {} AS t WHERE {}", self.into(), self.own_rows())

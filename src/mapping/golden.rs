@@ -103,16 +103,16 @@ fn a_plain_keyed_table() {
         &Statement::Insert,
         r#"
           INSERT INTO "shop"."orders" ("id", "note", "tags") OVERRIDING SYSTEM VALUE SELECT ("id"), ("note"), ("tags")
-          FROM (SELECT u.c0 AS "id", u.c1 AS "note", u.c2::text[] AS "tags" FROM ROWS FROM (pg_catalog.unnest($1::bigint[]),
-          pg_catalog.unnest($2::character varying[]), pg_catalog.unnest($3::pg_catalog.text[])) AS u(c0, c1, c2)) AS src"#,
+          FROM (SELECT u.c0 AS "id", u.c1 AS "note", u.c2::text[] AS "tags" FROM (SELECT pg_catalog.unnest($1::bigint[]) AS c0,
+          pg_catalog.unnest($2::character varying[]) AS c1, pg_catalog.unnest($3::pg_catalog.text[]) AS c2) AS u) AS src"#,
     );
     says(
         &plan,
         &Statement::Upsert,
         r#"
           INSERT INTO "shop"."orders" ("id", "note", "tags") OVERRIDING SYSTEM VALUE SELECT ("id"), ("note"), ("tags")
-          FROM (SELECT u.c0 AS "id", u.c1 AS "note", u.c2::text[] AS "tags" FROM ROWS FROM (pg_catalog.unnest($1::bigint[]),
-          pg_catalog.unnest($2::character varying[]), pg_catalog.unnest($3::pg_catalog.text[])) AS u(c0, c1, c2)) AS src
+          FROM (SELECT u.c0 AS "id", u.c1 AS "note", u.c2::text[] AS "tags" FROM (SELECT pg_catalog.unnest($1::bigint[]) AS c0,
+          pg_catalog.unnest($2::character varying[]) AS c1, pg_catalog.unnest($3::pg_catalog.text[]) AS c2) AS u) AS src
           ON CONFLICT ("id") DO UPDATE SET "note" = excluded."note", "tags" = excluded."tags""#,
     );
     says(
@@ -120,8 +120,8 @@ fn a_plain_keyed_table() {
         &Statement::Update(vec![2]),
         r#"
           WITH keyed AS MATERIALIZED (SELECT src.*, ("id")::bigint AS "tablelift:k0"
-          FROM (SELECT u.c0 AS "id", u.c1 AS "note" FROM ROWS FROM (pg_catalog.unnest($1::bigint[]),
-          pg_catalog.unnest($2::character varying[])) AS u(c0, c1)) AS src),
+          FROM (SELECT u.c0 AS "id", u.c1 AS "note" FROM (SELECT pg_catalog.unnest($1::bigint[]) AS c0,
+          pg_catalog.unnest($2::character varying[]) AS c1) AS u) AS src),
           rows AS MATERIALIZED (SELECT keyed.*, t.tableoid IS NOT NULL AS "tablelift:found" FROM keyed LEFT JOIN
           "shop"."orders" AS t ON t."id" = keyed."tablelift:k0"),
           updated AS (UPDATE "shop"."orders" AS t SET "note" = new."tablelift:v0" FROM (SELECT "tablelift:k0", ("note") AS
@@ -133,12 +133,12 @@ fn a_plain_keyed_table() {
         &Statement::Move(vec![2]),
         r#"
           WITH gone AS (SELECT ("id")::bigint AS "tablelift:k0"
-          FROM (SELECT u.c0 AS "id" FROM ROWS FROM (pg_catalog.unnest($3::bigint[])) AS u(c0)) AS src),
+          FROM (SELECT u.c0 AS "id" FROM (SELECT pg_catalog.unnest($3::bigint[]) AS c0) AS u) AS src),
           t AS (DELETE FROM "shop"."orders" AS t USING gone WHERE t."id" = gone."tablelift:k0" RETURNING t.*, true AS
           "tablelift:found"),
           rows AS MATERIALIZED (SELECT new.*, t."tags" AS "tags", t."tablelift:found" IS NOT NULL AS "tablelift:found"
-          FROM (SELECT u.c0 AS "id", u.c1 AS "note" FROM ROWS FROM (pg_catalog.unnest($1::bigint[]),
-          pg_catalog.unnest($2::character varying[])) AS u(c0, c1)) AS new LEFT JOIN t ON true),
+          FROM (SELECT u.c0 AS "id", u.c1 AS "note" FROM (SELECT pg_catalog.unnest($1::bigint[]) AS c0,
+          pg_catalog.unnest($2::character varying[]) AS c1) AS u) AS new LEFT JOIN t ON true),
           moved AS (INSERT INTO "shop"."orders" ("id", "note", "tags") OVERRIDING SYSTEM VALUE SELECT ("id"), ("note"),
           ("tags") FROM rows AS src WHERE "tablelift:found")
           SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM rows AS src WHERE NOT "tablelift:found" AND true"#,
@@ -148,13 +148,13 @@ fn a_plain_keyed_table() {
         &Statement::Rekey(vec![2]),
         r#"
           WITH gone AS (SELECT ("id")::bigint AS "tablelift:k0"
-          FROM (SELECT u.c0 AS "id" FROM ROWS FROM (pg_catalog.unnest($3::bigint[])) AS u(c0)) AS src),
+          FROM (SELECT u.c0 AS "id" FROM (SELECT pg_catalog.unnest($3::bigint[]) AS c0) AS u) AS src),
           base AS (SELECT t.*, gone.*, true AS "tablelift:found" FROM "shop"."orders" AS t JOIN gone ON t."id" =
           gone."tablelift:k0"),
           rows AS MATERIALIZED (SELECT new.*, t."tags" AS "tags", t."tablelift:k0", t."tablelift:found" IS NOT NULL AS
           "tablelift:found"
-          FROM (SELECT u.c0 AS "id", u.c1 AS "note" FROM ROWS FROM (pg_catalog.unnest($1::bigint[]),
-          pg_catalog.unnest($2::character varying[])) AS u(c0, c1)) AS new LEFT JOIN base AS t ON true),
+          FROM (SELECT u.c0 AS "id", u.c1 AS "note" FROM (SELECT pg_catalog.unnest($1::bigint[]) AS c0,
+          pg_catalog.unnest($2::character varying[]) AS c1) AS u) AS new LEFT JOIN base AS t ON true),
           moved AS (UPDATE "shop"."orders" AS t SET "id" = new."tablelift:v0", "note" = new."tablelift:v1", "tags" =
           new."tablelift:v2" FROM (SELECT "tablelift:k0", ("id") AS "tablelift:v0", ("note") AS "tablelift:v1", ("tags") AS
           "tablelift:v2" FROM rows AS src WHERE "tablelift:found") AS new WHERE t."id" = new."tablelift:k0")
@@ -166,14 +166,14 @@ fn a_plain_keyed_table() {
         r#"
           SELECT pg_catalog.count(1 / CASE WHEN pg_catalog.rtrim(("note")::pg_catalog.text) IS DISTINCT FROM
           pg_catalog.rtrim((("note")::character varying(9))::pg_catalog.text) THEN 0 ELSE 1 END)
-          FROM (SELECT u.c0 AS "note" FROM ROWS FROM (pg_catalog.unnest($1::character varying[])) AS u(c0)) AS src"#,
+          FROM (SELECT u.c0 AS "note" FROM (SELECT pg_catalog.unnest($1::character varying[]) AS c0) AS u) AS src"#,
     );
     says(
         &plan,
         &Statement::Delete,
         r#"
           DELETE FROM "shop"."orders" AS t USING (SELECT ("id")::bigint AS "tablelift:k0"
-          FROM (SELECT u.c0 AS "id" FROM ROWS FROM (pg_catalog.unnest($1::bigint[])) AS u(c0)) AS src) AS gone WHERE t."id" =
+          FROM (SELECT u.c0 AS "id" FROM (SELECT pg_catalog.unnest($1::bigint[]) AS c0) AS u) AS src) AS gone WHERE t."id" =
           gone."tablelift:k0""#,
     );
     // parameters: what is there, then a Move's old key
@@ -197,17 +197,17 @@ fn expressions_and_a_filter() {
         r#"
           INSERT INTO "shop"."orders" ("order_id", "total", "blob") OVERRIDING SYSTEM VALUE SELECT (id::bigint), (round(cents
           / 100.0, 2)), ("blob")
-          FROM (SELECT u.c0 AS "id", u.c1 AS "cents", u.c2 AS "region", u.c3 AS "blob" FROM ROWS FROM
-          (pg_catalog.unnest($1::integer[]), pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($3::text[]),
-          pg_catalog.unnest($4::text[])) AS u(c0, c1, c2, c3)) AS src WHERE (region = 'EU')"#,
+          FROM (SELECT u.c0 AS "id", u.c1 AS "cents", u.c2 AS "region", u.c3 AS "blob" FROM (SELECT
+          pg_catalog.unnest($1::integer[]) AS c0, pg_catalog.unnest($2::bigint[]) AS c1, pg_catalog.unnest($3::text[]) AS c2,
+          pg_catalog.unnest($4::text[]) AS c3) AS u) AS src WHERE (region = 'EU')"#,
     );
     says(
         &plan,
         &Statement::Upsert,
         r#"
-          WITH rows AS MATERIALIZED (SELECT u.c0 AS "id", u.c1 AS "cents", u.c2 AS "region", u.c3 AS "blob" FROM ROWS FROM
-          (pg_catalog.unnest($1::integer[]), pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($3::text[]),
-          pg_catalog.unnest($4::text[])) AS u(c0, c1, c2, c3)),
+          WITH rows AS MATERIALIZED (SELECT u.c0 AS "id", u.c1 AS "cents", u.c2 AS "region", u.c3 AS "blob" FROM (SELECT
+          pg_catalog.unnest($1::integer[]) AS c0, pg_catalog.unnest($2::bigint[]) AS c1, pg_catalog.unnest($3::text[]) AS c2,
+          pg_catalog.unnest($4::text[]) AS c3) AS u),
           left_filter AS (DELETE FROM "shop"."orders" AS t USING (SELECT (id::bigint)::bigint AS "tablelift:k0" FROM rows AS
           src WHERE (region = 'EU') IS NOT TRUE) AS gone WHERE t."order_id" = gone."tablelift:k0")
           INSERT INTO "shop"."orders" ("order_id", "total", "blob") OVERRIDING SYSTEM VALUE SELECT (id::bigint), (round(cents
@@ -219,8 +219,8 @@ fn expressions_and_a_filter() {
         &Statement::Update(vec![3]),
         r#"
           WITH keyed AS MATERIALIZED (SELECT src.*, (id::bigint)::bigint AS "tablelift:k0"
-          FROM (SELECT u.c0 AS "id", u.c1 AS "cents", u.c2 AS "region" FROM ROWS FROM (pg_catalog.unnest($1::integer[]),
-          pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($3::text[])) AS u(c0, c1, c2)) AS src),
+          FROM (SELECT u.c0 AS "id", u.c1 AS "cents", u.c2 AS "region" FROM (SELECT pg_catalog.unnest($1::integer[]) AS c0,
+          pg_catalog.unnest($2::bigint[]) AS c1, pg_catalog.unnest($3::text[]) AS c2) AS u) AS src),
           rows AS MATERIALIZED (SELECT keyed.*, t.tableoid IS NOT NULL AS "tablelift:found" FROM keyed LEFT JOIN
           "shop"."orders" AS t ON t."order_id" = keyed."tablelift:k0"),
           updated AS (UPDATE "shop"."orders" AS t SET "total" = new."tablelift:v0" FROM (SELECT "tablelift:k0", (round(cents /
@@ -235,12 +235,12 @@ fn expressions_and_a_filter() {
         &Statement::Move(vec![3]),
         r#"
           WITH gone AS (SELECT (id::bigint)::bigint AS "tablelift:k0"
-          FROM (SELECT u.c0 AS "id" FROM ROWS FROM (pg_catalog.unnest($4::integer[])) AS u(c0)) AS src),
+          FROM (SELECT u.c0 AS "id" FROM (SELECT pg_catalog.unnest($4::integer[]) AS c0) AS u) AS src),
           t AS (DELETE FROM "shop"."orders" AS t USING gone WHERE t."order_id" = gone."tablelift:k0" RETURNING t.*, true AS
           "tablelift:found"),
           rows AS MATERIALIZED (SELECT new.*, t."blob" AS "blob", t."tablelift:found" IS NOT NULL AS "tablelift:found"
-          FROM (SELECT u.c0 AS "id", u.c1 AS "cents", u.c2 AS "region" FROM ROWS FROM (pg_catalog.unnest($1::integer[]),
-          pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($3::text[])) AS u(c0, c1, c2)) AS new LEFT JOIN t ON true),
+          FROM (SELECT u.c0 AS "id", u.c1 AS "cents", u.c2 AS "region" FROM (SELECT pg_catalog.unnest($1::integer[]) AS c0,
+          pg_catalog.unnest($2::bigint[]) AS c1, pg_catalog.unnest($3::text[]) AS c2) AS u) AS new LEFT JOIN t ON true),
           moved AS (INSERT INTO "shop"."orders" ("order_id", "total", "blob") OVERRIDING SYSTEM VALUE SELECT (id::bigint),
           (round(cents / 100.0, 2)), ("blob") FROM rows AS src WHERE "tablelift:found" AND (region = 'EU'))
           SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM rows AS src WHERE NOT "tablelift:found" AND (region = 'EU')"#,
@@ -250,7 +250,7 @@ fn expressions_and_a_filter() {
         &Statement::Delete,
         r#"
           DELETE FROM "shop"."orders" AS t USING (SELECT (id::bigint)::bigint AS "tablelift:k0"
-          FROM (SELECT u.c0 AS "id" FROM ROWS FROM (pg_catalog.unnest($1::integer[])) AS u(c0)) AS src) AS gone WHERE
+          FROM (SELECT u.c0 AS "id" FROM (SELECT pg_catalog.unnest($1::integer[]) AS c0) AS u) AS src) AS gone WHERE
           t."order_id" = gone."tablelift:k0""#,
     );
     // the filter's column is not in the target, so nothing can stand for it
@@ -270,8 +270,8 @@ fn without_a_key() {
         &Statement::Insert,
         r#"
           INSERT INTO "shop"."orders" ("v", "n") OVERRIDING SYSTEM VALUE SELECT ("v"), ("n")
-          FROM (SELECT u.c0 AS "v", u.c1 AS "n" FROM ROWS FROM (pg_catalog.unnest($1::text[]),
-          pg_catalog.unnest($2::numeric[])) AS u(c0, c1)) AS src"#,
+          FROM (SELECT u.c0 AS "v", u.c1 AS "n" FROM (SELECT pg_catalog.unnest($1::text[]) AS c0,
+          pg_catalog.unnest($2::numeric[]) AS c1) AS u) AS src"#,
     );
     says(
         &plan,
@@ -279,8 +279,8 @@ fn without_a_key() {
         r#"
           WITH gone AS MATERIALIZED (SELECT ("v")::text::pg_catalog.text AS "tablelift:v0", ("n")::numeric::pg_catalog.text AS
           "tablelift:v1"
-          FROM (SELECT u.c0 AS "v", u.c1 AS "n" FROM ROWS FROM (pg_catalog.unnest($1::text[]),
-          pg_catalog.unnest($2::numeric[])) AS u(c0, c1)) AS src),
+          FROM (SELECT u.c0 AS "v", u.c1 AS "n" FROM (SELECT pg_catalog.unnest($1::text[]) AS c0,
+          pg_catalog.unnest($2::numeric[]) AS c1) AS u) AS src),
           one AS (SELECT t.tableoid AS o, t.ctid AS c FROM "shop"."orders" AS t, gone WHERE true AND t."v"::pg_catalog.text IS
           NOT DISTINCT FROM gone."tablelift:v0" AND t."n"::pg_catalog.text IS NOT DISTINCT FROM gone."tablelift:v1" LIMIT 1),
           deleted AS (DELETE FROM "shop"."orders" AS t USING one WHERE t.tableoid = one.o AND t.ctid = one.c RETURNING 1)
@@ -303,8 +303,8 @@ fn inserts_only() {
         &Statement::Insert,
         r#"
           INSERT INTO "shop"."orders" ("v", "n") OVERRIDING SYSTEM VALUE SELECT ("v"), ("n")
-          FROM (SELECT u.c0 AS "v", u.c1 AS "n" FROM ROWS FROM (pg_catalog.unnest($1::text[]),
-          pg_catalog.unnest($2::numeric[])) AS u(c0, c1)) AS src"#,
+          FROM (SELECT u.c0 AS "v", u.c1 AS "n" FROM (SELECT pg_catalog.unnest($1::text[]) AS c0,
+          pg_catalog.unnest($2::numeric[]) AS c1) AS u) AS src"#,
     );
 }
 

@@ -99,7 +99,6 @@ impl TablePlan {
         }
         let mut columns = Vec::with_capacity(inputs.len());
         let mut arrays = Vec::with_capacity(inputs.len());
-        let mut names = Vec::with_capacity(inputs.len());
         for (at, &input) in inputs.iter().enumerate() {
             let input = &self.inputs[input];
             let (carrier, cast) = match input.wire {
@@ -107,10 +106,10 @@ impl TablePlan {
                 Wire::Text => ("pg_catalog.text", format!("::{}", input.sql_type)),
             };
             columns.push(format!("u.c{at}{cast} AS {}", quote::ident(&input.name)));
-            arrays.push(format!("pg_catalog.unnest(${}::{carrier}[])", first + at));
-            names.push(format!("c{at}"));
+            arrays.push(format!("pg_catalog.unnest(${}::{carrier}[]) AS c{at}", first + at));
         }
-        format!("(SELECT {} FROM ROWS FROM ({}) AS u({}))", columns.join(", "), arrays.join(", "), names.join(", "))
+        // in the list, for in FROM the server would first write all rows into a store of its own
+        format!("(SELECT {} FROM (SELECT {}) AS u)", columns.join(", "), arrays.join(", "))
     }
 
     /// The old key of a row that gets another, whose parameters stand behind those of the inputs.

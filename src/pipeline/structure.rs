@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use watched::Watched;
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -49,6 +50,9 @@ struct Structure {
     /// Numbers of target columns that a mapping filled, and a later one did not.
     #[serde(default)]
     unfilled: BTreeSet<i32>,
+    /// Numbers that were given to columns of the target by then.
+    #[serde(default)]
+    given_in_target: i32,
     /// Of the source, as it was seen last.
     #[serde(default)]
     watched: Watched,
@@ -95,7 +99,7 @@ pub async fn hold(
         let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
         let (Some(from), Some(into)) = (at_source.get(&plan.source), at_target.get(&plan.into)) else { continue };
         let recorded = state.structure.as_deref().filter(|_| state.copied || state.copying).and_then(parse);
-        let because = recorded.as_ref().map_or_else(Vec::new, |recorded| {
+        let mut because = recorded.as_ref().map_or_else(Vec::new, |recorded| {
             let mut because = differences(recorded, Some(from), Some(into));
             because.extend(late_columns(recorded, plan, from, into));
             because.extend(lost_columns(recorded, plan, &one.rule, from, into));
@@ -105,6 +109,9 @@ pub async fn hold(
             because.extend(new);
             because
         });
+        if let Some(recorded) = recorded.as_ref().filter(|_| because.is_empty()) {
+            because = somebody_elses(target, recorded, plan, into).await?;
+        }
         if !because.is_empty() {
             one.plan = Err(vec![finding(connector, &plan.target, &because)]);
             continue;
@@ -148,6 +155,7 @@ fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Str
         target: into.oid,
         files: recorded.map_or(from.files, |recorded| recorded.files),
         lapsed: false,
+        given_in_target: recorded.map_or(into.given, |recorded| recorded.given_in_target),
         watched: from.watched.clone(),
         inputs: named(from, plan.inputs.iter().map(|input| &input.name).collect(), recorded.map(|was| &was.inputs))
             .into_iter()
@@ -167,6 +175,43 @@ fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Str
             (&from.numbers(), from.given, |name| from.bare.contains(name)),
         ),
     }
+}
+
+/// A look at all rows of a large table takes its time, and everybody waits for it.
+const A_LOOK: &str = "SET statement_timeout = '5s'";
+
+/// Target columns that the mapping fills only now, and that have values already: the service's own.
+async fn somebody_elses(
+    target: &Client,
+    recorded: &Structure,
+    plan: &TablePlan,
+    into: &Found,
+) -> Result<Vec<String>, PipelineError> {
+    let is_late = |output: &&Output| {
+        let known = |column: &Column| recorded.outputs.values().any(|was| was.number == column.number);
+        into.columns.get(&output.column).is_some_and(|column| !known(column))
+    };
+    let mut because = Vec::new();
+    for output in plan.outputs.iter().filter(is_late) {
+        let failed = |source| PipelineError::Query { side: "target", source };
+        let name = &output.column;
+        target.batch_execute(A_LOOK).await.map_err(failed)?;
+        let has_values = target.query_one(&plan.has_values(name), &[]).await.map(|row| row.get::<_, bool>(0));
+        target.batch_execute("SET statement_timeout = 0").await.map_err(failed)?;
+        let since = recorded.given_in_target < into.columns[name].number;
+        match has_values {
+            Ok(false) => {}
+            Ok(true) => because.push(format!("column `{name}` of the target has values already, which are not the source's")),
+            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) && since => {}
+            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                because.push(format!(
+                    "column `{name}` of the target was there when the table was copied, and may have values of its own"
+                ));
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(because)
 }
 
 /// Target columns that the mapping fills only now: the rows that were there lack their values, unless both columns were added without a
@@ -377,6 +422,7 @@ mod tests {
             past: Past::default(),
             passed_over: PassedOver::default(),
             unfilled: BTreeSet::new(),
+            given_in_target: 2,
             watched: Watched::default(),
         };
         let found = |oid, number| Found {

@@ -2,7 +2,7 @@
 
 use crate::change::Cell;
 use bytes::{BufMut, BytesMut};
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, num::TryFromIntError};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
 /// A table of cells: `width` inputs a row.
@@ -73,7 +73,7 @@ fn copy_text(text: &[u8], out: &mut BytesMut) {
     out.put_slice(rest);
 }
 
-/// An array parameter in text form (PostgreSQL's manual, 8.15.6).
+/// An array parameter (PostgreSQL's manual, 8.15.6).
 pub(super) struct Column<'r> {
     cells: &'r [Cell<'r>],
     at: usize,
@@ -88,10 +88,15 @@ impl fmt::Debug for Column<'_> {
     }
 }
 
-impl ToSql for Column<'_> {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+impl Column<'_> {
+    fn cells(&self) -> impl Iterator<Item = &Cell<'_>> {
+        self.cells.iter().skip(self.at).step_by(self.width)
+    }
+
+    /// `{1,"a",NULL}`.
+    fn text(&self, out: &mut BytesMut) {
         out.put_u8(b'{');
-        for (nth, cell) in self.cells.iter().skip(self.at).step_by(self.width).enumerate() {
+        for (nth, cell) in self.cells().enumerate() {
             if nth > 0 {
                 out.put_u8(b',');
             }
@@ -102,6 +107,44 @@ impl ToSql for Column<'_> {
             }
         }
         out.put_u8(b'}');
+    }
+
+    /// As `array_recv` reads it (PostgreSQL's `arrayfuncs.c`): what is text in both forms need not be quoted, and looked through again there.
+    fn binary(&self, element: &Type, out: &mut BytesMut) -> Result<(), TryFromIntError> {
+        let (one_dimension, has_nulls, from_one) = (1, 1, 1);
+        out.put_i32(one_dimension);
+        out.put_i32(has_nulls);
+        out.put_u32(element.oid());
+        out.put_i32(i32::try_from(self.cells().count())?);
+        out.put_i32(from_one);
+        for cell in self.cells() {
+            match cell {
+                Cell::Text(text) => {
+                    out.put_i32(i32::try_from(text.len())?);
+                    out.put_slice(text);
+                }
+                Cell::Null | Cell::Unchanged => out.put_i32(-1),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The element of an array whose binary form is its text.
+fn element(array: &Type) -> Option<Type> {
+    match *array {
+        Type::TEXT_ARRAY => Some(Type::TEXT),
+        Type::VARCHAR_ARRAY => Some(Type::VARCHAR),
+        _ => None,
+    }
+}
+
+impl ToSql for Column<'_> {
+    fn to_sql(&self, array: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match element(array) {
+            Some(element) => self.binary(&element, out)?,
+            None => self.text(out),
+        }
         Ok(IsNull::No)
     }
 
@@ -109,8 +152,8 @@ impl ToSql for Column<'_> {
         true
     }
 
-    fn encode_format(&self, _: &Type) -> Format {
-        Format::Text
+    fn encode_format(&self, array: &Type) -> Format {
+        if element(array).is_some() { Format::Binary } else { Format::Text }
     }
 
     tokio_postgres::types::to_sql_checked!();
@@ -143,8 +186,12 @@ mod tests {
         rows.column(0, true).to_sql(&Type::INT8_ARRAY, &mut out).unwrap();
         assert_eq!(&out[..], b"{1,-2,3}");
         out.clear();
-        rows.column(1, false).to_sql(&Type::TEXT_ARRAY, &mut out).unwrap();
+        rows.column(1, false).to_sql(&Type::JSON_ARRAY, &mut out).unwrap();
         assert_eq!(&out[..], b"{\"a\\\"\\\\,{}\t\n\r\\\\N\",NULL,\"\"}");
+        out.clear();
+        rows.column(1, false).to_sql(&Type::TEXT_ARRAY, &mut out).unwrap();
+        let head = [1, 1, 25, 3, 1].map(i32::to_be_bytes).concat();
+        assert_eq!(&out[..], [&head[..], &[0, 0, 0, 12], b"a\"\\,{}\t\n\r\\N", &[255; 4], &[0; 4]].concat());
         out.clear();
         (0..3).for_each(|row| rows.copy_line(row, &[1, 0], &mut out));
         assert_eq!(&out[..], b"a\"\\\\,{}\\t\\n\\r\\\\N\t1\n\\N\t-2\n\t3\n");

@@ -223,6 +223,29 @@ both_logs!(a_column_is_converted_within_its_type, |w| {
     w.equal("select id, v from t").await;
 });
 
+// The target's column has the name of the new one, and the service's own values; another one was made ready, and has none.
+both_logs!(a_new_column_whose_name_is_taken, |w| {
+    w.source.batch("create table t (id int primary key); create table u (id int primary key)").await;
+    w.target.batch("create table t (id int primary key, note text); create table u (id int primary key, note text)").await;
+    w.source.batch("insert into t values (1), (2); insert into u values (1), (2)").await;
+    w.connector("[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.u'");
+    w.expect_log("halted");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.target.batch("update t set note = 'the service''s own' where id = 2").await;
+    w.source.batch("alter table t add note text; insert into t values (3, 'c'); update t set note = 'a' where id = 1").await;
+    w.source.batch("alter table u add note text; insert into u values (3, 'c'); update u set note = 'a' where id = 1").await;
+    arrives(&w, "u").await;
+    w.equal("table u").await;
+    stays_halted(&w, &d, "public.t", "has values already").await;
+    assert_eq!(w.target.text("select note from t where id = 2").await, "the service's own");
+    w.target.batch("alter table t rename note to remark; alter table t add note text").await;
+    d.hup();
+    eventually("it goes on", PATIENCE, async || w.table("public.t").await["state"] == "follow").await;
+    w.settle().await;
+    w.equal("select id, note from t").await;
+});
+
 both_logs!(a_target_table_made_anew, |w| {
     w.both("create table t (id int primary key); create table u (id int primary key, v text)").await;
     w.source.batch("insert into t values (1); insert into u values (1, 'a')").await;

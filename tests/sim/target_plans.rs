@@ -3,7 +3,7 @@
 use super::source::{Cells, SHAPES};
 use super::target::{Key, Stop, Target, Tx, Val, key_of};
 use super::target_session::TargetSession;
-use super::wire::{Answer, INT8, Params, Refusal, TEXTS, Value, text_param};
+use super::wire::{Answer, INT8, Params, Refusal, TEXTS, Value, optional_texts_param};
 use crate::mapping::{CopyForm, Statement, TablePlan};
 use std::collections::BTreeMap;
 
@@ -91,7 +91,7 @@ impl TargetSession {
                 Ok(Answer::Rows(rows.map(|key| vec![Value::Texts(key)]).collect()))
             }
             Op::Plan(number, statement, _) => {
-                let columns: Vec<Vec<Option<String>>> = (0..params.len()).map(|at| array(&text_param(params, at))).collect();
+                let columns: Vec<Vec<Option<String>>> = (0..params.len()).map(|at| optional_texts_param(params, at)).collect();
                 let rows: Vec<Cells> = (0..columns.first().map_or(0, Vec::len))
                     .map(|row| columns.iter().map(|column| column[row].clone()).collect())
                     .collect();
@@ -199,13 +199,4 @@ pub fn lines(data: &[u8]) -> Vec<Cells> {
     let text = std::str::from_utf8(data).expect("UTF-8");
     let cell = |cell: &str| (cell != "\\N").then(|| cell.to_owned());
     text.lines().map(|line| line.split('\t').map(cell).collect()).collect()
-}
-
-/// An array in text form, of values that need no escapes.
-fn array(text: &str) -> Vec<Option<String>> {
-    let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).expect("an array");
-    if inner.is_empty() {
-        return Vec::new();
-    }
-    inner.split(',').map(|item| (item != "NULL").then(|| item.trim_matches('"').to_owned())).collect()
 }

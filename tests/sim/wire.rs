@@ -416,7 +416,7 @@ pub fn bool_param(params: &Params, at: usize) -> bool {
 }
 
 /// A binary array's elements.
-fn elements(params: &Params, at: usize) -> Vec<Bytes> {
+fn elements(params: &Params, at: usize) -> Vec<Option<Bytes>> {
     let mut body = params[at].clone().expect("not null");
     let dimensions = body.get_u32();
     body.advance(8);
@@ -426,16 +426,22 @@ fn elements(params: &Params, at: usize) -> Vec<Bytes> {
     let count = body.get_u32();
     body.advance(4);
     let element = |_| {
-        let length = body.get_u32() as usize;
-        body.split_to(length)
+        let length = usize::try_from(body.get_i32()).ok();
+        length.map(|length| body.split_to(length))
     };
     (0..count).map(element).collect()
 }
 
 pub fn texts_param(params: &Params, at: usize) -> Vec<String> {
-    elements(params, at).into_iter().map(|bytes| String::from_utf8(bytes.to_vec()).expect("UTF-8")).collect()
+    optional_texts_param(params, at).into_iter().map(|text| text.expect("not null")).collect()
+}
+
+pub fn optional_texts_param(params: &Params, at: usize) -> Vec<Option<String>> {
+    let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    elements(params, at).into_iter().map(|bytes| bytes.map(text)).collect()
 }
 
 pub fn int8s_param(params: &Params, at: usize) -> Vec<i64> {
-    elements(params, at).into_iter().map(|bytes| i64::from_be_bytes(bytes[..].try_into().expect("eight bytes"))).collect()
+    let number = |bytes: Bytes| i64::from_be_bytes(bytes[..].try_into().expect("eight bytes"));
+    elements(params, at).into_iter().map(|bytes| number(bytes.expect("not null"))).collect()
 }
