@@ -207,7 +207,7 @@ impl TablePlan {
     /// Whether one of these rows has a value in this column.
     pub fn has_values(&self, column: &str) -> String {
         format!(
-            "SELECT EXISTS (SELECT FROM {} AS t WHERE {} AND t.{} IS NOT NULL)",
+            "SELECT EXISTS (SELECT FROM {} AS t WHERE {} AND pg_catalog.num_nonnulls(t.{}) > 0)",
             self.into(),
             self.own_rows(),
             quote::ident(column)

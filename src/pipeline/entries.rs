@@ -2,9 +2,10 @@
 //! table; only what makes the file itself ambiguous stops the connector.
 
 use super::{PipelineError, publish, structure};
-use crate::catalog::{self, Relation};
+use crate::catalog::{self, LeftOut, Relation};
 use crate::change::TableName;
 use crate::config::Connector;
+use crate::event::{TopicError, table_topics};
 use crate::finding::Finding;
 use crate::mapping::Rule;
 use crate::pg::quote;
@@ -21,9 +22,12 @@ pub struct Entries {
     pub findings: Vec<Finding>,
     /// Tables that a pattern takes and that are left alone, by the source's name, with the reason.
     pub left_out: BTreeMap<TableName, String>,
-    /// Tables of the publication that are one of ours under another name.
-    pub renamed: Vec<TableName>,
+    /// Source tables that nothing asks for, and that are none of ours under another name.
+    pub strangers: BTreeSet<TableName>,
 }
+
+/// So often they are looked at where tables come and go meanwhile; then what is outdated is for the next life.
+const LOOKS: u32 = 3;
 
 /// Looks at all entries that are `wanted`.
 ///
@@ -36,22 +40,28 @@ pub async fn compile(
     wanted: impl Fn(&Rule) -> bool,
 ) -> Result<Entries, PipelineError> {
     let states = table_state::read(target, &connector.name).await?;
-    let relations = catalog::relations(source).await?;
-    let (rules, mut findings) = preflight::expand(connector, &relations);
-    // a pattern whose tables all went: each of them tells so
-    findings.retain(|finding| !finding.is_error());
-    let found = Found { connector, relations: &relations, states: &states, oids: structure::oids(&states) };
-    let sorted = found.sort(rules, findings);
-    let mut compiled = preflight::compile(source, target, &sorted.rules, wanted).await?;
+    let mut relations = catalog::relations(source).await?;
+    let mut looks = 0;
+    let (sorted, mut compiled) = loop {
+        looks += 1;
+        let rules = Found::new(connector, &relations, &states).sort().rules;
+        let compiled = preflight::compile(source, target, &rules, &wanted).await?;
+        // one may have come, gone or got another name in between
+        relations = catalog::relations(source).await?;
+        let sorted = Found::new(connector, &relations, &states).sort();
+        if sorted.rules == rules || looks == LOOKS {
+            break (sorted, compiled);
+        }
+    };
+    let found = Found::new(connector, &relations, &states);
     let recorded = states.iter().filter(|state| state.was_taken_on()).map(|state| state.target.clone()).collect();
     let told = preflight::design_missing(connector, source, target, &mut compiled, &recorded).await?;
     let (errors, notes): (Vec<Finding>, Vec<Finding>) = told.into_iter().partition(Finding::is_error);
-    for findings in compiled.iter_mut().filter_map(|one| one.plan.as_mut().err()) {
-        if findings.iter().any(|finding| finding.code == preflight::NOT_MAKEABLE) {
-            findings.extend(errors.iter().cloned());
-        }
+    // they are of types, and nobody says whose
+    for one in compiled.iter_mut().filter(|one| one.design.is_some() && !errors.is_empty()) {
+        one.plan = Err(one.plan.as_ref().err().into_iter().flatten().chain(&errors).cloned().collect());
     }
-    let mut entries = Entries { compiled, left_out: sorted.left_out, findings: sorted.findings, renamed: found.renamed() };
+    let mut entries = Entries { compiled, left_out: sorted.left_out, findings: sorted.findings, strangers: BTreeSet::new() };
     entries.findings.extend(notes);
     for one in &mut entries.compiled {
         if let Some(finding) = found.changed(one) {
@@ -60,6 +70,12 @@ pub async fn compile(
     }
     entries.newcomers(&found, source, target).await?;
     entries.compiled.extend(found.gone());
+    let names: BTreeSet<&TableName> = entries.compiled.iter().map(|one| &one.rule.source).collect();
+    let is_ours = |relation: &Relation| {
+        let recorded = found.oids.get(&relation.oid);
+        names.contains(&relation.name) || recorded.is_some_and(|source| names.contains(source))
+    };
+    entries.strangers = relations.iter().filter(|one| !is_ours(one)).map(|one| one.name.clone()).collect();
     Ok(entries)
 }
 
@@ -82,10 +98,9 @@ pub async fn one_came(
         return Ok(false);
     }
     let relations = catalog::relations(source).await?;
-    let (rules, _) = preflight::expand(connector, &relations);
-    let found = Found { connector, relations: &relations, states: &states, oids: structure::oids(&states) };
+    let found = Found::new(connector, &relations, &states);
     let is_new = |rule: &Rule| !known.contains(&rule.source) && found.state(rule).is_none();
-    Ok(found.sort(rules, Vec::new()).rules.iter().any(is_new))
+    Ok(found.sort().rules.iter().any(is_new))
 }
 
 struct Found<'a> {
@@ -102,13 +117,18 @@ struct Sorted {
     findings: Vec<Finding>,
 }
 
-impl Found<'_> {
+impl<'a> Found<'a> {
+    fn new(connector: &'a Connector, relations: &'a [Relation], states: &'a [TableState]) -> Self {
+        Self { connector, relations, states, oids: structure::oids(states) }
+    }
+
     fn state(&self, rule: &Rule) -> Option<&TableState> {
         self.states.iter().find(|state| state.target == rule.target)
     }
 
     fn is_there(&self, name: &TableName) -> bool {
-        self.relations.iter().any(|relation| &relation.name == name)
+        let is_table = |relation: &&Relation| matches!(relation.left_out, None | Some(LeftOut::Partition { .. }));
+        self.relations.iter().filter(is_table).any(|relation| &relation.name == name)
     }
 
     /// A table of ours that has this name now.
@@ -116,13 +136,12 @@ impl Found<'_> {
         self.oids.get(&relation.oid).filter(|was| **was != relation.name && !self.is_there(was))
     }
 
-    fn renamed(&self) -> Vec<TableName> {
-        self.relations.iter().filter(|relation| self.once(relation).is_some()).map(|relation| relation.name.clone()).collect()
-    }
-
     /// Two entries must not mean one target table, nor an entry another source table than before. Where a pattern takes a table that nobody
     /// named, that one is left alone.
-    fn sort(&self, all: Vec<Rule>, findings: Vec<Finding>) -> Sorted {
+    fn sort(&self) -> Sorted {
+        let (all, mut findings) = preflight::expand(self.connector, self.relations);
+        // a pattern whose tables all went: each of them tells so
+        findings.retain(|finding| !finding.is_error());
         let mut sorted = Sorted { rules: Vec::new(), left_out: BTreeMap::new(), findings };
         let owner: BTreeMap<&TableName, &TableName> = self.states.iter().map(|state| (&state.target, &state.source)).collect();
         let mut taken: BTreeSet<TableName> = BTreeSet::new();
@@ -134,6 +153,7 @@ impl Found<'_> {
             let twice = !taken.insert(rule.target.clone());
             let was = owner.get(&rule.target).filter(|was| ***was != rule.source);
             let once = self.relations.iter().find(|relation| relation.name == rule.source).and_then(|found| self.once(found));
+            let once = once.filter(|_| !owner.contains_key(&rule.target));
             if self.connector.names(&rule.source) {
                 if twice {
                     let what = "two entries write to this table";
@@ -174,6 +194,20 @@ impl Found<'_> {
         let gone = self.states.iter().filter(is_gone).filter_map(rule);
         gone.map(|(name, rule)| Compiled { plan: Err(vec![self.missing(&name)]), rule, source: None, target: None, design: None })
             .collect()
+    }
+
+    /// Through Kafka a table's rows are in its topic once: whoever applies it has passed them when another entry for it comes.
+    fn second(&self, rule: &Rule) -> Option<Finding> {
+        let followed =
+            |state: &&TableState| state.source == rule.source && state.target != rule.target && (state.copied || state.copying);
+        let other = self.states.iter().find(followed)?;
+        let what = format!(
+            "its source is followed already, into `{}`, and through Kafka it is not copied for one more entry",
+            other.target
+        );
+        Some(Finding::error("table.second_entry", rule.target.to_string(), what).hint(
+            "remove all entries of that source, SIGHUP, empty their target tables, and add all of them together: they are copied anew",
+        ))
     }
 
     fn missing(&self, name: &TableName) -> Finding {
@@ -229,7 +263,33 @@ impl Entries {
         self.left_out.extend(out);
         let new: Vec<&Rule> =
             self.compiled.iter().filter(|one| one.plan.is_ok()).map(|one| &one.rule).filter(|rule| is_new(rule)).collect();
-        let hidden = publish::hidden(found.connector, source, &new).await?;
+        let mut hidden = publish::hidden(found.connector, source, &new).await?;
+        let roots: Vec<TableName> = new.iter().map(|rule| rule.source.clone()).collect();
+        let leaves = catalog::leaves(source, &roots).await?;
+        let mut named: Vec<&TableName> =
+            found.states.iter().filter(|state| state.was_taken_on()).map(|state| &state.source).collect();
+        named.dedup();
+        for one in self.compiled.iter().filter(|one| one.plan.is_ok() && is_new(&one.rule)) {
+            let (name, mut findings) = (&one.rule.source, Vec::new());
+            if let (Some(shape), Some(leaves)) = (&one.source, leaves.get(name)) {
+                let unfit = preflight::unfit_leaves(shape, leaves, one.rule.insert_only);
+                findings.extend(unfit.into_iter().filter(Finding::is_error));
+            }
+            if let Some(kafka) = found.connector.kafka() {
+                findings.extend(found.second(&one.rule));
+                let others = named.iter().copied().filter(|other| *other != name);
+                match table_topics(&kafka.topic_prefix, others.chain([name])) {
+                    Ok(_) => named.push(name),
+                    Err(errors) => {
+                        let finding = |error: &TopicError| Finding::error("log.topic_name", name.to_string(), error.to_string());
+                        findings.extend(errors.iter().map(finding));
+                    }
+                }
+            }
+            if !findings.is_empty() {
+                hidden.entry(name.clone()).or_default().extend(findings);
+            }
+        }
         for one in self.compiled.iter_mut().filter(|one| is_new(&one.rule)) {
             if let Some(findings) = hidden.get(&one.rule.source).filter(|_| one.plan.is_ok()) {
                 one.plan = Err(findings.clone());

@@ -99,10 +99,15 @@ pub async fn run(lives: impl Lives + Send + 'static, course: Course) -> Result<E
     }
 }
 
-fn renewed(lives: &mut impl Lives, live: &Live, connector: Arc<Connector>) -> Arc<Connector> {
+/// `before`: what the file said when it was followed last.
+fn renewed(lives: &mut impl Lives, live: &Live, before: &mut Option<Arc<Connector>>, connector: Arc<Connector>) {
     tracing::info!("reloaded the connector file");
     live.reloaded(Arc::clone(&connector));
-    lives.renew(connector)
+    let fitted = lives.fits();
+    let was = lives.renew(connector);
+    if fitted || before.is_none() {
+        *before = Some(was);
+    }
 }
 
 async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineError> {
@@ -116,7 +121,7 @@ async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineE
             ended = lives.live() => ended,
             () = overdue(&mut stop) => return Ok(End::Stopped),
             Ok(connector) = reload.recv() => {
-                before = Some(renewed(&mut lives, &live, connector));
+                renewed(&mut lives, &live, &mut before, connector);
                 continue;
             }
         };
@@ -132,7 +137,7 @@ async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineE
                     // a person who has put something right does not wait
                     Ok(connector) = reload.recv() => {
                         live.board.waits("retry", None);
-                        before = Some(renewed(&mut lives, &live, connector));
+                        renewed(&mut lives, &live, &mut before, connector);
                     }
                 }
             }

@@ -3,13 +3,12 @@
 
 use super::board::Board;
 use super::entries::{self, Entries};
-use super::take_on::{Misfit, leave, take_on};
+use super::take_on::{Misfit, leave, leaving, take_on};
 use super::{PipelineError, Tasks, holdup, publish, structure};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
 use crate::finding::Finding;
-use crate::mapping::Rule;
 use crate::pg::Endpoint;
 use crate::preflight::{self, Compiled};
 use crate::source::{self, Connection, Reader, ReaderConfig, ServerFacts, SlotFacts, SlotKind, SlotName, SnapshotUse};
@@ -31,6 +30,8 @@ pub struct Prepared {
     pub misfits: Vec<Misfit>,
     /// Source tables that a pattern takes, and that are left alone.
     pub left_out: BTreeSet<TableName>,
+    /// Through Kafka: recorded tables to [`leave`], once the log knows nothing of them.
+    pub leaving: Vec<TableName>,
     /// What is not wrong enough to stop for.
     pub findings: Vec<Finding>,
 }
@@ -83,7 +84,7 @@ pub async fn prepare(
     };
     let slot = SlotName::new(connector.slot())?;
     let first = recorded.is_none();
-    let Entries { mut compiled, mut findings, left_out, renamed } = match first {
+    let Entries { mut compiled, mut findings, left_out, strangers } = match first {
         true => Box::pin(first_entries(connector, source, target, copy)).await?,
         false => Box::pin(entries::compile(connector, source, target, |_| true)).await?,
     };
@@ -101,16 +102,21 @@ pub async fn prepare(
     record.source_database = database(source).await?;
     store::connector::write(target, &record).await?;
     structure::note_lapses(source, target, connector).await?;
-    let publications = publish::ensure(connector, source, (&compiled, &renamed), &mut record).await?;
+    let publications = publish::ensure(connector, source, (&compiled, &strangers), &mut record).await?;
     store::connector::write(target, &record).await?;
-    leave(target, connector, &compiled, board).await?;
-    // `--no-copy` is said of what there is: nobody has said it of a table that a pattern takes later
-    let has_rows = |rule: &Rule| copy == FirstCopy::Skip && (first || connector.names(&rule.source));
+    let mut leaving = leaving(target, connector, &compiled).await?;
+    if connector.kafka().is_none() {
+        leave(target, connector, &std::mem::take(&mut leaving), board).await?;
+    }
+    // `--no-copy` is said of what there is: nobody has said it of a table that a pattern takes later, or that is made only then
+    let begun = !checkpoint::read(target, &connector.name).await?.is_empty();
+    let was_there = |one: &Compiled| connector.names(&one.rule.source) && one.design.is_none();
+    let has_rows = |one: &Compiled| copy == FirstCopy::Skip && (!begun || was_there(one));
     let misfits = take_on((target, source), &mut record, &compiled, (board, has_rows)).await?;
     compiled.retain(|one| !misfits.iter().any(|misfit| misfit.target == one.rule.target));
     structure::hold(source, target, connector, &mut compiled).await?;
     let left_out = left_out.into_keys().collect();
-    let mut prepared = Prepared { record, first, facts, slot, publications, compiled, misfits, left_out, findings };
+    let mut prepared = Prepared { record, first, facts, slot, publications, compiled, misfits, left_out, leaving, findings };
     if connector.kafka().is_none() {
         ensure_slot(connector, (source, target), &mut prepared, board).await?;
     }
@@ -127,15 +133,18 @@ async fn first_entries(
     let skips = |finding: &Finding| copy == FirstCopy::Skip && finding.code == "table.target_not_empty";
     let mut findings = preflight::check(connector).await;
     findings.retain(|finding| !skips(finding));
-    let mut compiled = Vec::new();
+    let (mut compiled, mut strangers) = (Vec::new(), BTreeSet::new());
     if !findings.iter().any(Finding::is_error) {
-        let (rules, _) = preflight::expand(connector, &catalog::relations(source).await?);
+        let relations = catalog::relations(source).await?;
+        let (rules, _) = preflight::expand(connector, &relations);
+        strangers.extend(relations.into_iter().map(|relation| relation.name));
+        rules.iter().for_each(|rule| _ = strangers.remove(&rule.source));
         compiled = preflight::compile(source, target, &rules, |_| true).await?;
         // what was found has been told by the checks; now it is sure that there is a place to try in
         preflight::design_missing(connector, source, target, &mut compiled, &BTreeSet::new()).await?;
         findings.extend(compiled.iter().filter_map(|one| one.plan.as_ref().err()).flatten().cloned());
     }
-    Ok(Entries { compiled, findings, left_out: BTreeMap::new(), renamed: Vec::new() })
+    Ok(Entries { compiled, findings, left_out: BTreeMap::new(), strangers })
 }
 
 fn fresh_record(connector: &Connector, facts: &ServerFacts, slot: &SlotName) -> ConnectorRecord {

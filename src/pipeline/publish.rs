@@ -6,6 +6,7 @@ use crate::change::TableName;
 use crate::config::Connector;
 use crate::finding::Finding;
 use crate::mapping::Rule;
+use crate::pg::quote;
 use crate::preflight::{self, Compiled};
 use crate::source::Published;
 use crate::source::publication::{self, publication};
@@ -13,15 +14,15 @@ use crate::store::connector::ConnectorRecord;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
-/// Makes or alters the connector's publications, in transactions of their own, and gives their names. What a table needs whose entry does not fit
-/// now stays as it is, also under one of the names `renamed`.
+/// Makes or alters the connector's publications, in transactions of their own, and gives their names. `strangers` are taken out; what else is
+/// in them stays: it may be one of ours whose entry does not fit now, under whatever name.
 ///
 /// # Errors
 /// See [`PipelineError`].
 pub async fn ensure(
     connector: &Connector,
     source: &Client,
-    (compiled, renamed): (&[Compiled], &[TableName]),
+    (compiled, strangers): (&[Compiled], &BTreeSet<TableName>),
     record: &mut ConnectorRecord,
 ) -> Result<Vec<String>, PipelineError> {
     let wanted = |insert_only: bool| -> Vec<TableName> {
@@ -31,14 +32,12 @@ pub async fn ensure(
         tables.dedup();
         tables
     };
-    let misfits = compiled.iter().filter(|one| one.plan.is_err()).map(|one| &one.rule.source);
-    let kept: BTreeSet<&TableName> = misfits.chain(renamed).collect();
     let inserts = wanted(true);
     let mut names = vec![connector.publication()];
-    one(connector, source, &connector.publication(), (&wanted(false), &kept), Published::ALL, record).await?;
+    one(connector, source, &connector.publication(), (&wanted(false), strangers), Published::ALL, record).await?;
     let second = connector.inserts_publication();
     if !inserts.is_empty() || record.made.publications.contains(&second) {
-        one(connector, source, &second, (&inserts, &kept), Published::INSERTS, record).await?;
+        one(connector, source, &second, (&inserts, strangers), Published::INSERTS, record).await?;
         names.push(second);
     }
     Ok(names)
@@ -71,6 +70,11 @@ pub async fn hidden(
             let (name, Some(access)) = (&rule.source, access.get(&rule.source)) else { continue };
             let carried = found.as_ref().is_some_and(|found| found.tables.iter().any(|table| &table.name == name));
             let mut findings = preflight::unreadable(&role, name, access);
+            if !access.schema {
+                let sql = format!("GRANT USAGE ON SCHEMA {} TO {};", quote::ident(&name.schema), quote::ident(&role));
+                let what = format!("the role `{role}` may not use the schema `{}`", name.schema);
+                findings.push(Finding::error("source.schema_right", name.to_string(), what).sql(sql));
+            }
             let may_add = may_alter && access.owned && connector.source.publication.is_none();
             if !carried && !may_add {
                 let what = format!(
@@ -91,7 +95,7 @@ async fn one(
     connector: &Connector,
     source: &Client,
     name: &str,
-    (tables, kept): (&[TableName], &BTreeSet<&TableName>),
+    (tables, strangers): (&[TableName], &BTreeSet<TableName>),
     published: Published,
     record: &mut ConnectorRecord,
 ) -> Result<(), PipelineError> {
@@ -110,7 +114,7 @@ async fn one(
     let carried: Vec<&TableName> = found.tables.iter().map(|table| &table.name).collect();
     let missing: Vec<TableName> = tables.iter().filter(|table| !carried.contains(table)).cloned().collect();
     let surplus: Vec<TableName> =
-        carried.into_iter().filter(|table| !tables.contains(table) && !kept.contains(table)).cloned().collect();
+        carried.into_iter().filter(|table| strangers.contains(table) && !tables.contains(table)).cloned().collect();
     if made && (!found.published.has_all_of(published) || !found.via_root) {
         return Err(lapsed("publication.operations", &format!("the publication `{name}` no longer publishes everything")));
     }
@@ -127,7 +131,12 @@ async fn one(
         };
     }
     if !missing.is_empty() {
-        run(source, &publication::add_sql(name, &missing)).await?;
+        let added = run(source, &publication::add_sql(name, &missing)).await;
+        let there = catalog::access(source, &missing).await?;
+        match missing.iter().find(|table| !there.contains_key(*table)) {
+            Some(gone) if added.is_err() => return Err(PipelineError::Moved { table: gone.clone() }),
+            _ => added?,
+        }
     }
     if !surplus.is_empty() {
         run(source, &publication::remove_sql(name, &surplus)).await?;

@@ -1,6 +1,7 @@
 //! Why a connector does not run.
 
 use crate::catalog::CatalogError;
+use crate::change::TableName;
 use crate::fate::Fate;
 use crate::finding::Finding;
 use crate::log::LogError;
@@ -34,6 +35,9 @@ pub enum PipelineError {
     /// Things to be put right first; already told one by one.
     #[error("{} error finding(s) stand against it", .0.iter().filter(|finding| finding.is_error()).count())]
     Findings(Vec<Finding>),
+    /// It was there a moment ago.
+    #[error("the source table `{table}` went while it was looked at")]
+    Moved { table: TableName },
     #[error("{what}\n  hint: {hint}")]
     Belief { what: String, hint: String },
 }
@@ -49,6 +53,7 @@ impl PipelineError {
             PipelineError::Session(error) => error.fate(),
             PipelineError::Write(error) => error.fate(),
             PipelineError::Query { source, .. } => crate::pg::fate_of(source),
+            PipelineError::Moved { .. } => Fate::Retry,
             PipelineError::Findings(_) | PipelineError::Belief { .. } => Fate::Halt,
         }
     }
@@ -59,7 +64,7 @@ impl PipelineError {
             PipelineError::Source(_) => "source_connect",
             PipelineError::Target(_) => "target_connect",
             PipelineError::Stream(_) => "source_stream",
-            PipelineError::Catalog(_) | PipelineError::Query { .. } => "catalog",
+            PipelineError::Catalog(_) | PipelineError::Query { .. } | PipelineError::Moved { .. } => "catalog",
             PipelineError::Log(_) => "log",
             PipelineError::Store(_) | PipelineError::Session(_) | PipelineError::Write(_) => "target_write",
             PipelineError::Findings(_) => "findings",

@@ -354,7 +354,7 @@ fn gone<'a>(recorded: &'a Structure, source: Option<&'a Found>) -> impl Iterator
 }
 
 const REWRITTEN: &str = "rows of the source table were written anew while one of its columns was altered: values may be others (ALTER TYPE ... \
-                         USING, or a TRUNCATE beside another ALTER)";
+                         USING; or a TRUNCATE beside another ALTER, or VACUUM FULL after ADD COLUMN ... DEFAULT)";
 
 fn another(name: &str) -> String {
     format!("column `{name}` of the source is another one: it was dropped and added again, or renamed")

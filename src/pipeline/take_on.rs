@@ -6,32 +6,38 @@ use super::create::create;
 use super::prepare::writes;
 use crate::change::TableName;
 use crate::config::Connector;
-use crate::mapping::Rule;
 use crate::preflight::Compiled;
 use crate::store::after_load;
 use crate::store::connector::ConnectorRecord;
 use crate::store::table_state::{self, Halted, TableState};
 use tokio_postgres::Client;
 
-/// Forgets tables that left the file.
+/// Recorded tables that nothing asks for any more.
 ///
 /// # Errors
 /// See [`PipelineError`].
-pub(super) async fn leave(
+pub(super) async fn leaving(
     target: &Client,
     connector: &Connector,
     compiled: &[Compiled],
-    board: &Board,
-) -> Result<(), PipelineError> {
-    for state in table_state::read(target, &connector.name).await? {
-        if !compiled.iter().any(|one| one.rule.target == state.target) {
-            tracing::info!(table = %state.target, "left the connector file: its rows stay, nothing follows them any more");
-            for open in after_load::open(target, &connector.name).await?.iter().filter(|open| open.table == state.target) {
-                tracing::info!(table = %state.target, "not made any more: {}: {}", open.step, open.step.sql);
-            }
-            table_state::delete(target, &connector.name, &state.target).await?;
-            board.resumed(&state.target);
+) -> Result<Vec<TableName>, PipelineError> {
+    let states = table_state::read(target, &connector.name).await?;
+    let asked_for = |name: &TableName| compiled.iter().any(|one| one.rule.target == *name);
+    Ok(states.into_iter().map(|state| state.target).filter(|name| !asked_for(name)).collect())
+}
+
+/// Forgets tables that left the file. Through Kafka only once the log says so too: else who adds one again finds it as it was.
+///
+/// # Errors
+/// See [`PipelineError`].
+pub async fn leave(target: &Client, connector: &Connector, leaving: &[TableName], board: &Board) -> Result<(), PipelineError> {
+    for table in leaving {
+        tracing::info!(table = %table, "left the connector file: its rows stay, nothing follows them any more");
+        for open in after_load::open(target, &connector.name).await?.iter().filter(|open| open.table == *table) {
+            tracing::info!(table = %table, "not made any more: {}: {}", open.step, open.step.sql);
         }
+        table_state::delete(target, &connector.name, table).await?;
+        board.resumed(table);
     }
     Ok(())
 }
@@ -51,7 +57,7 @@ pub(super) async fn take_on(
     (target, source): (&Client, &Client),
     record: &mut ConnectorRecord,
     compiled: &[Compiled],
-    (board, has_rows): (&Board, impl Fn(&Rule) -> bool),
+    (board, has_rows): (&Board, impl Fn(&Compiled) -> bool),
 ) -> Result<Vec<Misfit>, PipelineError> {
     let states = table_state::read(target, &record.name).await?;
     let mut misfits = Vec::new();
@@ -82,7 +88,8 @@ pub(super) async fn take_on(
             board.resumed(&rule.target);
         }
         let writes_missed = if rule.insert_only { Some(writes(source, &plan.source).await?) } else { None };
-        let state = TableState { fingerprint: plan.fingerprint.clone(), copied: has_rows(rule), writes_missed, ..new };
+        let state =
+            TableState { fingerprint: plan.fingerprint.clone(), copied: state.is_none() && has_rows(one), writes_missed, ..new };
         match &one.design {
             Some(design) => create(target, record, design, &state).await?,
             None => table_state::insert(target, &record.name, &state).await?,

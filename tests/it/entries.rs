@@ -107,9 +107,9 @@ both_logs!(a_table_goes, |w| {
     eventually("the other goes on", PATIENCE, async || w.target.number("select count(*) from other").await == 1).await;
     w.connector(&format!("{ALL}\nexclude = ['public.t']"));
     d.hup();
+    eventually("it leaves", PATIENCE, async || w.status().await["tables"].as_array().map(Vec::len) == Some(1)).await;
     arrives(&w, "other").await;
     assert_eq!(w.target.number("select count(*) from t").await, 50, "its rows stay");
-    assert_eq!(w.status().await["tables"].as_array().map(Vec::len), Some(1));
 });
 
 // It is not taken for a new one, and what is written under the other name is not lost.
@@ -191,4 +191,71 @@ both_logs!(a_file_that_cannot_be, |w| {
     w.source.batch("insert into t values (100, 'more'); insert into other values (1)").await;
     arrives(&w, "t").await;
     arrives(&w, "other").await;
+});
+
+// The application's own statements must not begin to fail: a leaf without a key is never published.
+both_logs!(a_partitioned_one_comes_that_does_not_fit, |w| {
+    w.expect_log("halted");
+    let _d = under_a_pattern(&w).await;
+    w.target.batch("create table born (id int, v text)").await;
+    w.source
+        .batch(
+            "create table born (id int, v text) partition by list (id); alter table born replica identity full;
+             create table born_1 partition of born for values in (1); insert into born values (1, 'a')",
+        )
+        .await;
+    halted(&w, "public.born", "born_1").await;
+    w.source.batch("update born set v = 'b'; delete from born; insert into t values (100, 'more')").await;
+    eventually("the others go on", PATIENCE, async || w.target.number("select count(*) from t").await == 51).await;
+    w.source.batch("alter table born_1 replica identity full; insert into born values (1, 'c')").await;
+    arrives(&w, "born").await;
+});
+
+// One more entry for a table that is followed: copied, or, where that cannot be, told.
+both_logs!(one_more_entry_for_a_table, |w| {
+    w.both("create table t (id int primary key, v text)").await;
+    w.target.batch("create table short (id int primary key)").await;
+    w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
+    let entry = "[[table]]\nsource = 'public.t'\n";
+    let both = format!("{entry}{entry}target = 'public.short'\nignore = ['v']\n");
+    w.connector(entry);
+    w.expect_log("halted");
+    w.expect_log("left the connector file");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.connector(&both);
+    d.hup();
+    if w.log == crate::support::Log::Kafka {
+        eventually("it is told", PATIENCE, async || {
+            let status = w.status().await;
+            status["tables"].as_array().into_iter().flatten().any(|table| {
+                table["target"] == "public.short"
+                    && table["halted_because"].as_str().is_some_and(|text| text.contains("one more entry"))
+            })
+        })
+        .await;
+        w.source.batch("insert into t values (100, 'more')").await;
+        eventually("the first goes on", PATIENCE, async || w.target.number("select count(*) from t").await == 51).await;
+        w.connector("[[table]]\nsource = 'public.nothing'");
+        d.hup();
+        eventually("both are gone", PATIENCE, async || {
+            w.status().await["tables"]
+                .as_array()
+                .is_some_and(|tables| tables.len() == 1 && tables[0]["source"] == "public.nothing")
+        })
+        .await;
+        w.target.batch("truncate t, short").await;
+        w.connector(&both);
+        d.hup();
+        eventually("both are known", PATIENCE, async || {
+            w.status().await["tables"].as_array().is_some_and(|tables| tables.len() == 2)
+        })
+        .await;
+    }
+    w.source.batch("insert into t values (101, 'more'); delete from t where id = 7").await;
+    arrives(&w, "t").await;
+    eventually("both have it all", PATIENCE, async || {
+        w.source.digest("select id from t").await == w.target.digest("table short").await
+    })
+    .await;
 });

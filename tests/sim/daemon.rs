@@ -211,9 +211,9 @@ pub fn prepared(compiled: Vec<Compiled>) -> Prepared {
         wal_sender_timeout: Duration::from_secs(60),
     };
     let slot = SlotName::new("tablelift_sim").expect("a name");
-    let (misfits, left_out, findings) = (Vec::new(), BTreeSet::new(), Vec::new());
+    let (misfits, left_out, leaving, findings) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
     let publications = vec!["tablelift_sim".to_owned()];
-    Prepared { record, first: false, facts, slot, publications, compiled, misfits, left_out, findings }
+    Prepared { record, first: false, facts, slot, publications, compiled, misfits, left_out, leaving, findings }
 }
 
 /// A table as the source's catalog has it.

@@ -25,7 +25,7 @@ use crate::pipeline::lives::{End, Lives, if_attended, stopped};
 use crate::pipeline::prepare::{self, FirstCopy, Prepared, prepare};
 use crate::pipeline::run::{RunOptions, stands_by};
 use crate::pipeline::turn::Turns;
-use crate::pipeline::{PipelineError, Tasks, session, structure};
+use crate::pipeline::{PipelineError, Tasks, session, structure, take_on};
 use crate::preflight::Compiled;
 use crate::source::{self, Reader, SlotFacts, SlotName, SourceError};
 use crate::store::table_state::Halted;
@@ -161,6 +161,7 @@ impl CaptureLife {
             return Ok(End::Again);
         }
         let (producer, control) = found.announce(&self.connector).await?;
+        self.leave(&found.prepared.leaving).await?;
         let Found { prepared, specs, mut record, epoch, .. } = found;
         let (incarnation, database) = (prepared.incarnation(), prepared.record.source_database.clone());
         let system = (prepared.facts.system_id.clone(), prepared.facts.timeline);
@@ -186,7 +187,17 @@ impl CaptureLife {
         }
         let found = self.look(&source).await?;
         found.announce(&connector).await?;
+        self.leave(&found.prepared.leaving).await?;
         Ok(found.prepared)
+    }
+
+    async fn leave(&self, leaving: &[TableName]) -> Result<(), PipelineError> {
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        let (tasks, connector) = (Tasks::default(), &self.connector);
+        let target = session::open(&tasks, &connector.target.endpoint, &connector.object_name()).await;
+        take_on::leave(&target.map_err(PipelineError::Target)?, connector, leaving, &self.board).await
     }
 
     /// What is there, made where it is missing: in the databases, and the topics.

@@ -55,6 +55,13 @@ impl ApplyLife {
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
         let busy = Busy::of(&target, Side::Target, None, &self.board).await?;
         let Some(said) = self.await_capture(&target, &kafka).await? else { return Ok(End::Stopped) };
+        if said.0.is_empty() {
+            // every entry is new, and none fits yet
+            tokio::select! {
+                () = stopped(&mut self.stop) => return Ok(End::Stopped),
+                changed = watch_tables(kafka, name, said.1) => return changed.map(|()| End::Again),
+            }
+        }
         let compiled = compile(&mut target, &connector, &said.0).await?;
         self.go(&tasks, (target, busy), said, compiled, true).await
     }

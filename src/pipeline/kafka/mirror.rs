@@ -75,7 +75,7 @@ pub async fn write(client: &Client, connector: &Connector, record: &SlotRecord) 
                    rows_copied = greatest(rows_copied, $5), bytes_copied = greatest(bytes_copied, $8),
                    halted_because = coalesce($6, CASE WHEN hint LIKE 'capture: %' THEN NULL ELSE halted_because END),
                    hint = coalesce('capture: ' || $7, CASE WHEN hint LIKE 'capture: %' THEN NULL ELSE hint END)
-                   WHERE connector = $1 AND source_schema || '.' || source_name = $2
+                   WHERE connector = $1 AND source_schema || '.' || source_name = $2 AND fingerprint <> ''
                    AND ((lacks_from, halted_because) IS DISTINCT FROM ($3, $6) OR rows_copied < $5 OR $4 AND state = 'new')";
         client
             .execute(

@@ -72,8 +72,8 @@ pub(super) async fn look<'a>(
     let sql = format!(
         "WITH found AS MATERIALIZED (
                  SELECT n.nspname, c.relname, c.oid, c.relnatts, c.relkind,
-                   (SELECT pg_catalog.jsonb_object_agg(part::bigint, coalesce(pg_catalog.pg_relation_filenode(part), 0)::bigint)
-                    FROM (SELECT c.oid UNION SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)) AS parts (part))::text AS files
+                   (SELECT pg_catalog.jsonb_object_agg(part.oid::bigint, part.relfilenode::bigint) FROM pg_catalog.pg_class part
+                    WHERE part.oid = c.oid OR part.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)))::text AS files
                  FROM (SELECT DISTINCT * FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)) AS w
                  JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
                  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name),

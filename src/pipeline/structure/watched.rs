@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// A table's files and its columns' entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watched {
-    /// `pg_relation_filenode` of the table and each of its partitions, by `pg_class.oid`.
+    /// `pg_class.relfilenode` of the table and each of its partitions, by `pg_class.oid`.
     pub files: BTreeMap<u32, i64>,
     /// `pg_attribute.xmin`, by number.
     pub columns: BTreeMap<i32, i64>,
