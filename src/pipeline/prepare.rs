@@ -30,7 +30,7 @@ pub struct Prepared {
     pub misfits: Vec<Misfit>,
     /// Source tables that a pattern takes, and that are left alone.
     pub left_out: BTreeSet<TableName>,
-    /// Through Kafka: recorded tables to [`leave`], once the log knows nothing of them.
+    /// Through Kafka: recorded tables to forget, once the log knows nothing of them.
     pub leaving: Vec<TableName>,
     /// What is not wrong enough to stop for.
     pub findings: Vec<Finding>,

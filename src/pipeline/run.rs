@@ -53,7 +53,7 @@ pub struct Life {
     /// The one thing that a life leaves to the next: halted tables that it is not to try anew, for its beginning could not end with
     /// them. Forgotten, they are tried, and found again.
     pub apart: Vec<TableName>,
-    /// See [`Lives::fits`].
+    /// A life has got past what may be wrong with the file, since it was read.
     pub fits: bool,
 }
 

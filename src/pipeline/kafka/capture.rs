@@ -64,7 +64,7 @@ pub struct CaptureLife {
     pub left_out: BTreeSet<TableName>,
     /// The tables' topics, as far as known.
     pub topics: BTreeMap<String, TableName>,
-    /// See [`Lives::fits`].
+    /// A life has got past what may be wrong with the file, since it was read.
     pub fits: bool,
 }
 
