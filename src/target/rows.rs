@@ -191,7 +191,7 @@ mod tests {
         out.clear();
         rows.column(1, false).to_sql(&Type::TEXT_ARRAY, &mut out).unwrap();
         let head = [1, 1, 25, 3, 1].map(i32::to_be_bytes).concat();
-        assert_eq!(&out[..], [&head[..], &[0, 0, 0, 12], b"a\"\\,{}\t\n\r\\N", &[255; 4], &[0; 4]].concat());
+        assert_eq!(&out[..], [&head[..], &[0, 0, 0, 11], b"a\"\\,{}\t\n\r\\N", &[255; 4], &[0; 4]].concat());
         out.clear();
         (0..3).for_each(|row| rows.copy_line(row, &[1, 0], &mut out));
         assert_eq!(&out[..], b"a\"\\\\,{}\\t\\n\\r\\\\N\t1\n\\N\t-2\n\t3\n");
