@@ -139,7 +139,8 @@ both_logs!(who_holds_a_lock_on_the_target, |w| {
         what.starts_with(&named) && what.contains("a lock on public.t") && what.contains(&format!("pg_terminate_backend({pid})"))
     })
     .await;
-    assert!(w.status().await["lag"]["end_to_end_ms"]["now"].as_f64().is_some_and(|now| now > 900.0), "it grows");
+    let lag = async || w.status().await["lag"]["end_to_end_ms"]["now"].as_f64();
+    eventually("it grows", PATIENCE, async || lag().await.is_some_and(|now| now > 900.0)).await;
     other.batch_execute("commit").await.unwrap();
     w.settle().await;
     eventually("nobody any more", PATIENCE, async || w.status().await["tables"][0]["waiting_for"].is_null()).await;
