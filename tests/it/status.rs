@@ -128,6 +128,8 @@ both_logs!(who_holds_a_lock_on_the_target, |w| {
     let w = with_rows(w).await;
     let _d = Daemon::run(&w);
     follows(&w).await;
+    // the first rows are not what is to wait
+    w.settle().await;
     let other = w.target.session().await;
     let pid: i32 = other.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
     other.batch_execute("set application_name = 'a person'; begin; lock table t").await.unwrap();
