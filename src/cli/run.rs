@@ -83,10 +83,9 @@ struct Running {
 impl Running {
     /// The connector file was read anew. What was pinned on the first start cannot be taken on by one half and refused by the other.
     async fn reload(&self, connector: Arc<Connector>) {
-        let pinned = self.connector.pinned().into_iter().zip(connector.pinned());
-        let other: Vec<String> = pinned
-            .filter(|((_, _, was), (_, _, is))| was != is)
-            .map(|((_, what, was), (_, _, is))| format!("{what} is `{was}` since it first started, not `{is}`"))
+        let other: Vec<String> = connector
+            .unpinned(self.connector.pinned().map(|(_, _, value)| value))
+            .map(|(_, what, was, is)| format!("{what} is `{was}` since it first started, not `{is}`"))
             .collect();
         if other.is_empty() {
             self.reload.send(connector).ok();

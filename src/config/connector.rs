@@ -111,6 +111,12 @@ impl Connector {
         ]
     }
 
+    /// What of it is not as it `was`: code, setting, then and now.
+    pub fn unpinned(&self, was: [String; 6]) -> impl Iterator<Item = (&'static str, &'static str, String, String)> {
+        let pairs = self.pinned().into_iter().zip(was).map(|((code, what, is), was)| (code, what, was, is));
+        pairs.filter(|(_, _, was, is)| was != is)
+    }
+
     /// An explicit entry is about this source table.
     pub fn names(&self, source: &TableName) -> bool {
         self.tables.iter().any(|rule| &rule.source == source)

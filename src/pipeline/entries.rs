@@ -22,6 +22,8 @@ pub struct Entries {
     pub findings: Vec<Finding>,
     /// Tables that a pattern takes and that are left alone, by the source's name, with the reason.
     pub left_out: BTreeMap<TableName, String>,
+    /// Recorded tables that nothing asks for any more.
+    pub leaving: Vec<TableName>,
     /// Source tables that nothing asks for, and that are none of ours under another name.
     pub strangers: BTreeSet<TableName>,
 }
@@ -41,18 +43,17 @@ pub async fn compile(
 ) -> Result<Entries, PipelineError> {
     let states = table_state::read(target, &connector.name).await?;
     let mut relations = catalog::relations(source).await?;
-    let mut looks = 0;
-    let (sorted, mut compiled) = loop {
-        looks += 1;
-        let rules = Found::new(connector, &relations, &states).sort().rules;
-        let compiled = preflight::compile(source, target, &rules, &wanted).await?;
+    let mut sorted = Found::new(connector, &relations, &states).sort();
+    let mut compiled = Vec::new();
+    for _ in 0..LOOKS {
+        compiled = preflight::compile(source, target, &sorted.rules, &wanted).await?;
         // one may have come, gone or got another name in between
         relations = catalog::relations(source).await?;
-        let sorted = Found::new(connector, &relations, &states).sort();
-        if sorted.rules == rules || looks == LOOKS {
-            break (sorted, compiled);
+        let before = std::mem::replace(&mut sorted, Found::new(connector, &relations, &states).sort());
+        if before.rules == sorted.rules {
+            break;
         }
-    };
+    }
     let found = Found::new(connector, &relations, &states);
     let recorded = states.iter().filter(|state| state.was_taken_on()).map(|state| state.target.clone()).collect();
     let told = preflight::design_missing(connector, source, target, &mut compiled, &recorded).await?;
@@ -61,22 +62,25 @@ pub async fn compile(
     for one in compiled.iter_mut().filter(|one| one.design.is_some() && !errors.is_empty()) {
         one.plan = Err(one.plan.as_ref().err().into_iter().flatten().chain(&errors).cloned().collect());
     }
-    let mut entries = Entries { compiled, left_out: sorted.left_out, findings: sorted.findings, strangers: BTreeSet::new() };
-    entries.findings.extend(notes);
-    for one in &mut entries.compiled {
+    let Sorted { mut left_out, mut findings, .. } = sorted;
+    findings.extend(notes);
+    for one in &mut compiled {
         if let Some(finding) = found.changed(one) {
             one.plan = Err(vec![finding]);
         }
     }
-    entries.newcomers(&found, source, target).await?;
-    entries.compiled.extend(found.gone());
-    let names: BTreeSet<&TableName> = entries.compiled.iter().map(|one| &one.rule.source).collect();
+    found.claims(target, &mut compiled, (&mut left_out, &mut findings)).await?;
+    found.newcomers(source, &mut compiled).await?;
+    compiled.extend(found.gone());
+    let asked_for = |state: &&TableState| compiled.iter().any(|one| one.rule.target == state.target);
+    let leaving = states.iter().filter(|state| !asked_for(state)).map(|state| state.target.clone()).collect();
+    let names: BTreeSet<&TableName> = compiled.iter().map(|one| &one.rule.source).collect();
     let is_ours = |relation: &Relation| {
         let recorded = found.oids.get(&relation.oid);
         names.contains(&relation.name) || recorded.is_some_and(|source| names.contains(source))
     };
-    entries.strangers = relations.iter().filter(|one| !is_ours(one)).map(|one| one.name.clone()).collect();
-    Ok(entries)
+    let strangers = relations.iter().filter(|one| !is_ours(one)).map(|one| one.name.clone()).collect();
+    Ok(Entries { compiled, findings, left_out, leaving, strangers })
 }
 
 /// Whether a pattern takes a table that nobody knows of yet. `known`: those that were looked at already, by the source's name.
@@ -227,56 +231,56 @@ impl<'a> Found<'a> {
         let hint = format!("{cure}; or `exclude` it in the pattern's entry, which leaves its rows in the target as they are");
         Finding::error("table.source_missing", name.to_string(), what).hint(hint)
     }
-}
 
-fn changed(table: &str, what: &str) -> Finding {
-    Finding::error("table.changed", table, what)
-        .hint("put the entry back; or remove it, run once, empty the target table, and add it again: it is then copied anew")
-}
-
-impl Entries {
-    /// Tables that are new: nobody else writes to their targets, and they can be published and read.
-    async fn newcomers(&mut self, found: &Found<'_>, source: &Client, target: &Client) -> Result<(), PipelineError> {
-        let is_new = |rule: &Rule| found.state(rule).is_none_or(|state| !state.was_taken_on());
-        let mut out = BTreeMap::new();
-        for one in self.compiled.iter().filter(|one| found.state(&one.rule).is_none()) {
-            let (name, by_name) = (one.rule.table(), found.connector.names(&one.rule.source));
-            let owner = table_state::owner(target, name).await?.filter(|owner| owner != &found.connector.name);
+    /// New tables whose target is somebody else's: a pattern leaves them alone, an entry is wrong.
+    async fn claims(
+        &self,
+        target: &Client,
+        compiled: &mut Vec<Compiled>,
+        (left_out, findings): (&mut BTreeMap<TableName, String>, &mut Vec<Finding>),
+    ) -> Result<(), PipelineError> {
+        for one in compiled.iter().filter(|one| self.state(&one.rule).is_none()) {
+            let (name, by_name) = (one.rule.table(), self.connector.names(&one.rule.source));
+            let owner = table_state::owner(target, name).await?.filter(|owner| owner != &self.connector.name);
             let overlaps = one.plan.as_ref().err().and_then(|found| found.iter().find(|one| one.code == preflight::OVERLAP));
-            match (owner, overlaps) {
+            let why = match (owner, overlaps) {
                 (Some(owner), _) if by_name => {
-                    let what = format!("the connector `{owner}` writes to this table");
-                    let finding = Finding::error("table.owned", name.to_string(), what);
-                    self.findings.push(finding.hint("give one of them another target, or drop the other"));
+                    findings.push(preflight::owned(name, &owner));
+                    continue;
                 }
-                (Some(owner), _) => {
-                    out.insert(one.rule.source.clone(), format!("the connector `{owner}` writes to `{name}`"));
-                }
+                (Some(owner), _) => format!("the connector `{owner}` writes to `{name}`"),
                 // it was a partition, and in the target its rows still are the partitioned table's
-                (None, Some(finding)) if !by_name => {
-                    out.insert(one.rule.source.clone(), format!("{}\n  hint: {}", finding.what, finding.remedy_text()));
-                }
-                _ => {}
-            }
+                (None, Some(finding)) if !by_name => format!("{}\n  hint: {}", finding.what, finding.remedy_text()),
+                _ => continue,
+            };
+            left_out.insert(one.rule.source.clone(), why);
         }
-        self.compiled.retain(|one| !out.contains_key(&one.rule.source) || found.state(&one.rule).is_some());
-        self.left_out.extend(out);
-        let new: Vec<&Rule> =
-            self.compiled.iter().filter(|one| one.plan.is_ok()).map(|one| &one.rule).filter(|rule| is_new(rule)).collect();
-        let mut hidden = publish::hidden(found.connector, source, &new).await?;
-        let roots: Vec<TableName> = new.iter().map(|rule| rule.source.clone()).collect();
-        let leaves = catalog::leaves(source, &roots).await?;
+        compiled.retain(|one| !left_out.contains_key(&one.rule.source) || self.state(&one.rule).is_some());
+        Ok(())
+    }
+
+    fn is_new(&self, rule: &Rule) -> bool {
+        self.state(rule).is_none_or(|state| !state.was_taken_on())
+    }
+
+    /// New tables can be published, read, and named in the log.
+    async fn newcomers(&self, source: &Client, compiled: &mut [Compiled]) -> Result<(), PipelineError> {
+        let new: Vec<&Compiled> = compiled.iter().filter(|one| one.plan.is_ok() && self.is_new(&one.rule)).collect();
+        let rules: Vec<&Rule> = new.iter().map(|one| &one.rule).collect();
+        let mut hidden = publish::hidden(self.connector, source, &rules).await?;
+        let names: Vec<TableName> = rules.iter().map(|rule| rule.source.clone()).collect();
+        let leaves = catalog::leaves(source, &names).await?;
         let mut named: Vec<&TableName> =
-            found.states.iter().filter(|state| state.was_taken_on()).map(|state| &state.source).collect();
+            self.states.iter().filter(|state| state.was_taken_on()).map(|state| &state.source).collect();
         named.dedup();
-        for one in self.compiled.iter().filter(|one| one.plan.is_ok() && is_new(&one.rule)) {
+        for one in new {
             let (name, mut findings) = (&one.rule.source, Vec::new());
             if let (Some(shape), Some(leaves)) = (&one.source, leaves.get(name)) {
                 let unfit = preflight::unfit_leaves(shape, leaves, one.rule.insert_only);
                 findings.extend(unfit.into_iter().filter(Finding::is_error));
             }
-            if let Some(kafka) = found.connector.kafka() {
-                findings.extend(found.second(&one.rule));
+            if let Some(kafka) = self.connector.kafka() {
+                findings.extend(self.second(&one.rule));
                 let others = named.iter().copied().filter(|other| *other != name);
                 match table_topics(&kafka.topic_prefix, others.chain([name])) {
                     Ok(_) => named.push(name),
@@ -290,11 +294,16 @@ impl Entries {
                 hidden.entry(name.clone()).or_default().extend(findings);
             }
         }
-        for one in self.compiled.iter_mut().filter(|one| is_new(&one.rule)) {
-            if let Some(findings) = hidden.get(&one.rule.source).filter(|_| one.plan.is_ok()) {
+        for one in compiled.iter_mut().filter(|one| one.plan.is_ok() && self.is_new(&one.rule)) {
+            if let Some(findings) = hidden.get(&one.rule.source) {
                 one.plan = Err(findings.clone());
             }
         }
         Ok(())
     }
+}
+
+fn changed(table: &str, what: &str) -> Finding {
+    Finding::error("table.changed", table, what)
+        .hint("put the entry back; or remove it, run once, empty the target table, and add it again: it is then copied anew")
 }

@@ -3,7 +3,7 @@
 
 use super::board::Board;
 use super::entries::{self, Entries};
-use super::take_on::{Misfit, leave, leaving, take_on};
+use super::take_on::{Misfit, leave, take_on};
 use super::{PipelineError, Tasks, holdup, publish, structure};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
@@ -84,7 +84,7 @@ pub async fn prepare(
     };
     let slot = SlotName::new(connector.slot())?;
     let first = recorded.is_none();
-    let Entries { mut compiled, mut findings, left_out, strangers } = match first {
+    let Entries { mut compiled, mut findings, left_out, mut leaving, strangers } = match first {
         true => Box::pin(first_entries(connector, source, target, copy)).await?,
         false => Box::pin(entries::compile(connector, source, target, |_| true)).await?,
     };
@@ -104,12 +104,11 @@ pub async fn prepare(
     structure::note_lapses(source, target, connector).await?;
     let publications = publish::ensure(connector, source, (&compiled, &strangers), &mut record).await?;
     store::connector::write(target, &record).await?;
-    let mut leaving = leaving(target, connector, &compiled).await?;
     if connector.kafka().is_none() {
         leave(target, connector, &std::mem::take(&mut leaving), board).await?;
     }
     // `--no-copy` is said of what there is: nobody has said it of a table that a pattern takes later, or that is made only then
-    let begun = !checkpoint::read(target, &connector.name).await?.is_empty();
+    let begun = copy == FirstCopy::Skip && !checkpoint::read(target, &connector.name).await?.is_empty();
     let was_there = |one: &Compiled| connector.names(&one.rule.source) && one.design.is_none();
     let has_rows = |one: &Compiled| copy == FirstCopy::Skip && (!begun || was_there(one));
     let misfits = take_on((target, source), &mut record, &compiled, (board, has_rows)).await?;
@@ -144,7 +143,7 @@ async fn first_entries(
         preflight::design_missing(connector, source, target, &mut compiled, &BTreeSet::new()).await?;
         findings.extend(compiled.iter().filter_map(|one| one.plan.as_ref().err()).flatten().cloned());
     }
-    Ok(Entries { compiled, findings, left_out: BTreeMap::new(), strangers })
+    Ok(Entries { compiled, findings, left_out: BTreeMap::new(), leaving: Vec::new(), strangers })
 }
 
 fn fresh_record(connector: &Connector, facts: &ServerFacts, slot: &SlotName) -> ConnectorRecord {
@@ -185,14 +184,12 @@ async fn differences(
         record.slot.clone(),
         record.publication.clone(),
     ];
-    let pinned = connector.pinned().into_iter().zip(pinned).map(|((code, what, is), was)| (code, what, was, is));
-    let pairs = [
+    let of_source = [
         ("source.identity", "the source's system identifier", record.source_system.clone(), facts.system_id.clone()),
         ("source.database", "the source database", record.source_database.clone(), database(source).await?),
-    ]
-    .into_iter()
-    .chain(pinned);
-    let differing = pairs.filter(|(_, _, was, is)| was != is && !was.is_empty());
+    ];
+    let of_source = of_source.into_iter().filter(|(_, _, was, is)| was != is && !was.is_empty());
+    let differing = of_source.chain(connector.unpinned(pinned));
     Ok(differing
         .map(|(code, what, was, is)| {
             Finding::error(

@@ -6,7 +6,6 @@ use crate::change::TableName;
 use crate::config::Connector;
 use crate::finding::Finding;
 use crate::mapping::Rule;
-use crate::pg::quote;
 use crate::preflight::{self, Compiled};
 use crate::source::Published;
 use crate::source::publication::{self, publication};
@@ -68,15 +67,9 @@ pub async fn hidden(
         };
         for rule in rules.iter().filter(|rule| rule.insert_only == insert_only) {
             let (name, Some(access)) = (&rule.source, access.get(&rule.source)) else { continue };
-            let carried = found.as_ref().is_some_and(|found| found.tables.iter().any(|table| &table.name == name));
-            let mut findings = preflight::unreadable(&role, name, access);
-            if !access.schema {
-                let sql = format!("GRANT USAGE ON SCHEMA {} TO {};", quote::ident(&name.schema), quote::ident(&role));
-                let what = format!("the role `{role}` may not use the schema `{}`", name.schema);
-                findings.push(Finding::error("source.schema_right", name.to_string(), what).sql(sql));
-            }
+            let mut findings = preflight::unreadable(&role, [(name, access)]);
             let may_add = may_alter && access.owned && connector.source.publication.is_none();
-            if !carried && !may_add {
+            if !may_add && !found.as_ref().is_some_and(|found| found.carries(name)) {
                 let what = format!(
                     "the publication `{publication_name}` does not carry it, and the role `{role}` cannot or must not add it"
                 );
@@ -111,10 +104,9 @@ async fn one(
         note(record, name);
         return run(source, &sql).await;
     };
-    let carried: Vec<&TableName> = found.tables.iter().map(|table| &table.name).collect();
-    let missing: Vec<TableName> = tables.iter().filter(|table| !carried.contains(table)).cloned().collect();
-    let surplus: Vec<TableName> =
-        carried.into_iter().filter(|table| strangers.contains(table) && !tables.contains(table)).cloned().collect();
+    let missing = found.missing(tables);
+    let carried = found.tables.iter().map(|table| &table.name);
+    let surplus: Vec<TableName> = carried.filter(|table| strangers.contains(table) && !tables.contains(table)).cloned().collect();
     if made && (!found.published.has_all_of(published) || !found.via_root) {
         return Err(lapsed("publication.operations", &format!("the publication `{name}` no longer publishes everything")));
     }

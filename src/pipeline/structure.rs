@@ -2,12 +2,12 @@
 //! rows, and the stream says nothing of that; once the mapping fits again, only this tells.
 
 mod look;
+mod watch;
 mod watched;
 
-use super::entries;
-use super::leaves::{self, Stand};
+use super::PipelineError;
+use super::leaves;
 use super::past::{self, Past, Place};
-use super::{PipelineError, Tasks, session};
 use crate::change::TableName;
 use crate::config::Connector;
 use crate::finding::Finding;
@@ -18,14 +18,10 @@ use crate::store::table_state::{self, TableState};
 use look::{Column, Found, keeps_values, look};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+pub use watch::until_one_changes;
 use watched::Watched;
-
-const EVERY: Duration = Duration::from_secs(10);
-/// While the stream is on its way to where something is to be done.
-const SOON: Duration = Duration::from_secs(1);
 
 /// What a table's rows hang on, as it was when the table was taken on.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,7 +149,7 @@ fn structure(plan: &TablePlan, from: &Found, into: &Found, recorded: Option<&Str
     Structure {
         source: from.oid,
         target: into.oid,
-        files: recorded.map_or(from.files, |recorded| recorded.files),
+        files: recorded.map_or_else(|| from.files(), |recorded| recorded.files),
         lapsed: false,
         given_in_target: recorded.map_or(into.given, |recorded| recorded.given_in_target),
         watched: from.watched.clone(),
@@ -226,7 +222,7 @@ fn late_columns(recorded: &Structure, plan: &TablePlan, from: &Found, into: &Fou
         }
         let renamed = holds(&recorded.inputs, source.number) && holds(&recorded.outputs, target.number);
         let new = !recorded.inputs.contains_key(name) && !recorded.past.knew(source.number) && !recorded.passed_over.has(name);
-        let added_bare = new && from.bare.contains(name) && into.bare.contains(&output.column) && from.files == recorded.files;
+        let added_bare = new && from.bare.contains(name) && into.bare.contains(&output.column) && from.files() == recorded.files;
         renamed || added_bare
     };
     let was_filled =
@@ -300,39 +296,6 @@ pub async fn changed(
 pub fn oids(states: &[TableState]) -> BTreeMap<u32, TableName> {
     let recorded = |state: &TableState| Some((state.structure.as_deref().and_then(parse)?.source, state.source.clone()));
     states.iter().filter_map(recorded).collect()
-}
-
-/// Ends when a table's structure changes, or its partitions, or a pattern takes a table that is new, but for those that are `known` not to fit, by
-/// the name of either side.
-pub async fn until_one_changes(connector: &Connector, with_source: bool, known: &BTreeSet<TableName>) {
-    let mut pause = EVERY;
-    loop {
-        tokio::time::sleep(std::mem::replace(&mut pause, EVERY)).await;
-        match look_again(connector, with_source, known).await {
-            Ok(Stand::Due) => return,
-            Ok(Stand::Waits) => pause = SOON,
-            Ok(Stand::AsKnown) => {}
-            Err(error) => tracing::debug!(error = %super::chain(&error), "the tables' structure could not be looked at"),
-        }
-    }
-}
-
-async fn look_again(connector: &Connector, with_source: bool, known: &BTreeSet<TableName>) -> Result<Stand, PipelineError> {
-    let (tasks, name) = (Tasks::default(), connector.object_name());
-    let target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
-    let source = match with_source {
-        true => Some(session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?),
-        false => None,
-    };
-    let changed = changed(source.as_ref(), &target, connector).await?;
-    if changed.iter().any(|(table, (source, _))| !known.contains(table) && !known.contains(source)) {
-        return Ok(Stand::Due);
-    }
-    match &source {
-        Some(source) if Box::pin(entries::one_came(connector, source, &target, known)).await? => Ok(Stand::Due),
-        Some(source) => leaves::stand(source, &target, connector, known).await,
-        None => Ok(Stand::AsKnown),
-    }
 }
 
 fn parse(text: &str) -> Option<Structure> {
@@ -427,7 +390,6 @@ mod tests {
         };
         let found = |oid, number| Found {
             oid,
-            files: 3,
             watched: Watched::default(),
             given: number,
             published: true,

@@ -12,20 +12,6 @@ use crate::store::connector::ConnectorRecord;
 use crate::store::table_state::{self, Halted, TableState};
 use tokio_postgres::Client;
 
-/// Recorded tables that nothing asks for any more.
-///
-/// # Errors
-/// See [`PipelineError`].
-pub(super) async fn leaving(
-    target: &Client,
-    connector: &Connector,
-    compiled: &[Compiled],
-) -> Result<Vec<TableName>, PipelineError> {
-    let states = table_state::read(target, &connector.name).await?;
-    let asked_for = |name: &TableName| compiled.iter().any(|one| one.rule.target == *name);
-    Ok(states.into_iter().map(|state| state.target).filter(|name| !asked_for(name)).collect())
-}
-
 /// Forgets tables that left the file. Through Kafka only once the log says so too: else who adds one again finds it as it was.
 ///
 /// # Errors

@@ -10,24 +10,23 @@ use std::collections::BTreeSet;
 /// The copy reads the tables; the stream needs no right on them.
 pub(super) fn source(survey: &Survey<'_>) -> Vec<Finding> {
     let Some(source) = &survey.source else { return Vec::new() };
-    let role = &source.server.role;
-    let mut findings = missing_schemas("source.schema_right", role, &source.access);
-    findings.extend(source.access.iter().flat_map(|(name, access)| unreadable(role, name, access)));
-    findings
+    unreadable(&source.server.role, &source.access)
 }
 
-/// What keeps `role` from all rows of a table of the source.
-pub fn unreadable(role: &str, name: &TableName, access: &Access) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if !access.select {
-        let what = format!("the role `{role}` may not read it");
-        let sql = format!("GRANT SELECT ON TABLE {} TO {};", quote::table(name), quote::ident(role));
-        findings.push(Finding::error("table.source_right", name.to_string(), what).sql(sql));
-    }
-    if access.row_security {
-        let what = format!("row-level security would hide rows of it from the role `{role}`");
-        let sql = format!("ALTER ROLE {} BYPASSRLS;", quote::ident(role));
-        findings.push(Finding::error("table.source_row_security", name.to_string(), what).sql(sql));
+/// What keeps `role` from all rows of these tables of the source.
+pub fn unreadable<'a>(role: &str, tables: impl IntoIterator<Item = (&'a TableName, &'a Access)> + Clone) -> Vec<Finding> {
+    let mut findings = missing_schemas("source.schema_right", role, tables.clone());
+    for (name, access) in tables {
+        if !access.select {
+            let what = format!("the role `{role}` may not read it");
+            let sql = format!("GRANT SELECT ON TABLE {} TO {};", quote::table(name), quote::ident(role));
+            findings.push(Finding::error("table.source_right", name.to_string(), what).sql(sql));
+        }
+        if access.row_security {
+            let what = format!("row-level security would hide rows of it from the role `{role}`");
+            let sql = format!("ALTER ROLE {} BYPASSRLS;", quote::ident(role));
+            findings.push(Finding::error("table.source_row_security", name.to_string(), what).sql(sql));
+        }
     }
     findings
 }

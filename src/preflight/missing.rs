@@ -19,9 +19,6 @@ use std::collections::BTreeSet;
 use tokio_postgres::Client;
 use type_making::TypeMaking;
 
-/// A table that the target does not let us make.
-pub const NOT_MAKEABLE: &str = "table.target_not_makeable";
-
 /// So many tables are tried in one transaction: each holds some locks.
 const TOGETHER: usize = 200;
 

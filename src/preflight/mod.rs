@@ -34,14 +34,14 @@ mod transaction;
 
 pub use access::unreadable;
 pub use broker::{Broker, partitions};
-pub use missing::{NOT_MAKEABLE, design_missing};
+pub use missing::design_missing;
 pub use plan::{Object, Plan, PlannedStatement, PlannedTable, plan};
 pub use propose::{NoProposal, Proposal, propose};
 pub use rules::{Compiled, OVERLAP, compile, expand, overlaps};
 pub use sample::{Failure, Outcome, Sample, SampledRow, SampledTable, SampledValue, Values, sample};
 pub use shared::mixed;
 pub use survey::{Survey, survey};
-pub use table::unfit_leaves;
+pub use table::{owned, unfit_leaves};
 
 use crate::config::Connector;
 use crate::finding::Finding;

@@ -69,7 +69,7 @@ fn creatable(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool
         }
         // It is here already: made by `prepare`, or for it by the tables' owner.
         Some((found, may_alter)) => {
-            let missing = missing(found, &wanted.tables);
+            let missing = found.missing(&wanted.tables);
             let foreign = not_owned(source, &missing);
             if missing.is_empty() || *may_alter && foreign.is_empty() && !found.all_tables {
                 return shortcomings(source, wanted, found);
@@ -107,7 +107,7 @@ fn complete(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool)
         return vec![Finding::error("publication.missing", "source", what).sql(sql)];
     };
     let mut findings = Vec::new();
-    let missing = missing(found, &wanted.tables);
+    let missing = found.missing(&wanted.tables);
     if !missing.is_empty() {
         let what = format!("the publication `{}` does not carry {}", found.name, listed(&missing));
         findings
@@ -123,7 +123,7 @@ fn published_updates(source: &Source, tables: &[TableName]) -> Vec<Finding> {
     if !main.published.update && !main.published.delete {
         return Vec::new();
     }
-    let carried: Vec<TableName> = tables.iter().filter(|table| carries(main, table)).cloned().collect();
+    let carried: Vec<TableName> = tables.iter().filter(|table| main.carries(table)).cloned().collect();
     if carried.is_empty() {
         return Vec::new();
     }
@@ -171,14 +171,6 @@ fn shortcomings(source: &Source, wanted: &Wanted, found: &Publication) -> Vec<Fi
         }
     }
     findings
-}
-
-fn carries(publication: &Publication, table: &TableName) -> bool {
-    publication.all_tables || publication.tables.iter().any(|carried| &carried.name == table)
-}
-
-fn missing(publication: &Publication, tables: &[TableName]) -> Vec<TableName> {
-    tables.iter().filter(|table| !carries(publication, table)).cloned().collect()
 }
 
 fn not_owned(source: &Source, tables: &[TableName]) -> Vec<TableName> {

@@ -215,14 +215,19 @@ fn stale_index(shape: &SourceShape) -> Option<Finding> {
     Some(Finding::error("table.identity_nothing", shape.name.to_string(), what).sql(sql))
 }
 
+/// A target table that another connector fills.
+pub fn owned(name: &TableName, owner: &str) -> Finding {
+    let what = format!("the connector `{owner}` writes to this table");
+    let hint = "give one of them another `target`, or drop the other connector";
+    Finding::error("table.owned", name.to_string(), what).hint(hint)
+}
+
 /// Target tables: nobody else's, and empty where we are to fill them.
 pub(super) fn targets(survey: &Survey<'_>) -> Vec<Finding> {
     let Some(target) = &survey.target else { return Vec::new() };
     let mut findings = Vec::new();
     for (name, owner) in &target.others {
-        let what = format!("the connector `{owner}` writes to this table");
-        let hint = "give one of them another `target`, or drop the other connector";
-        findings.push(Finding::error("table.owned", name.to_string(), what).hint(hint));
+        findings.push(owned(name, owner));
     }
     for name in target.filled.difference(&target.recorded).filter(|name| !target.others.contains_key(name)) {
         let what = "it is not empty: the rows that it holds would mix with those of the copy";

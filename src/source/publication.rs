@@ -51,6 +51,17 @@ pub struct Publication {
     pub tables: Vec<PublishedTable>,
 }
 
+impl Publication {
+    pub fn carries(&self, table: &TableName) -> bool {
+        self.all_tables || self.tables.iter().any(|carried| &carried.name == table)
+    }
+
+    /// Those that it does not carry.
+    pub fn missing(&self, tables: &[TableName]) -> Vec<TableName> {
+        tables.iter().filter(|table| !self.carries(table)).cloned().collect()
+    }
+}
+
 /// A table of a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedTable {

@@ -20,8 +20,6 @@ pub(super) struct Column {
 /// A table as it is.
 pub(super) struct Found {
     pub oid: u32,
-    /// Of its files, and its partitions'.
-    pub files: i64,
     pub watched: Watched,
     /// Numbers that were given to columns, also to those that are gone.
     pub given: i32,
@@ -33,6 +31,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Of its files, and its partitions': another one where rows were rewritten.
+    pub fn files(&self) -> i64 {
+        self.watched.files.values().sum()
+    }
+
     pub fn numbers(&self) -> BTreeMap<String, i32> {
         self.columns.iter().map(|(name, column)| (name.clone(), column.number)).collect()
     }
@@ -106,7 +109,6 @@ pub(super) async fn look<'a>(
             let files: BTreeMap<u32, i64> = serde_json::from_str(row.get(7)).unwrap_or_default();
             Found {
                 oid: row.get(2),
-                files: files.values().sum(),
                 watched: Watched { files, columns: BTreeMap::new() },
                 published: row.get(9),
                 given: row.get(10),

@@ -75,7 +75,7 @@ async fn create(transaction: &Transaction<'_>, draft: &Draft) -> Result<Option<F
 
 fn not_made(schema: bool, table: &TableName, role: &str, refused: &SqlError) -> Finding {
     let what = format!("it cannot be made in the target: {refused}");
-    let finding = Finding::error(super::NOT_MAKEABLE, table.to_string(), what);
+    let finding = Finding::error("table.target_not_makeable", table.to_string(), what);
     let role = quote::ident(role);
     let name = quote::ident(&table.schema);
     match (refused.code.as_str(), schema) {

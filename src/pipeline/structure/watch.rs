@@ -1,0 +1,46 @@
+//! Beside a life: whether anything became of its tables that a new life has to deal with.
+
+use super::changed;
+use crate::change::TableName;
+use crate::config::Connector;
+use crate::pipeline::leaves::{self, Stand};
+use crate::pipeline::{PipelineError, Tasks, chain, entries, session};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const EVERY: Duration = Duration::from_secs(10);
+/// While the stream is on its way to where something is to be done.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Ends when a table's structure changes, or its partitions, or a pattern takes a table that is new, but for those that are `known` not to fit, by
+/// the name of either side.
+pub async fn until_one_changes(connector: &Connector, with_source: bool, known: &BTreeSet<TableName>) {
+    let mut pause = EVERY;
+    loop {
+        tokio::time::sleep(std::mem::replace(&mut pause, EVERY)).await;
+        match look_again(connector, with_source, known).await {
+            Ok(Stand::Due) => return,
+            Ok(Stand::Waits) => pause = SOON,
+            Ok(Stand::AsKnown) => {}
+            Err(error) => tracing::debug!(error = %chain(&error), "the tables' structure could not be looked at"),
+        }
+    }
+}
+
+async fn look_again(connector: &Connector, with_source: bool, known: &BTreeSet<TableName>) -> Result<Stand, PipelineError> {
+    let (tasks, name) = (Tasks::default(), connector.object_name());
+    let target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
+    let source = match with_source {
+        true => Some(session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?),
+        false => None,
+    };
+    let changed = changed(source.as_ref(), &target, connector).await?;
+    if changed.iter().any(|(table, (source, _))| !known.contains(table) && !known.contains(source)) {
+        return Ok(Stand::Due);
+    }
+    match &source {
+        Some(source) if Box::pin(entries::one_came(connector, source, &target, known)).await? => Ok(Stand::Due),
+        Some(source) => leaves::stand(source, &target, connector, known).await,
+        None => Ok(Stand::AsKnown),
+    }
+}
