@@ -83,13 +83,13 @@ pub(super) async fn look<'a>(
                {LEAF_DEFAULT},
                published AS MATERIALIZED (
                  SELECT DISTINCT t.schemaname, t.tablename
-                 FROM pg_catalog.pg_publication_tables t JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname
+                 FROM (SELECT t.schemaname, t.tablename, t.pubname, pg_catalog.to_jsonb(t) AS j FROM pg_catalog.pg_publication_tables t) AS t
+                 JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname
                  JOIN found f ON f.nspname = t.schemaname AND f.relname = t.tablename
                  WHERE p.pubinsert AND p.pubtruncate AND (p.pubname = $4::text OR p.pubname = $3::text AND p.pubupdate AND p.pubdelete)
-                   AND pg_catalog.to_jsonb(t) ->> 'rowfilter' IS NULL
-                   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                     WHERE a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-                       AND NOT nullif(pg_catalog.to_jsonb(t) -> 'attnames', 'null') @> pg_catalog.to_jsonb(a.attname)))
+                   AND t.j ->> 'rowfilter' IS NULL
+                   AND coalesce(nullif(t.j -> 'attnames', 'null') @> (SELECT pg_catalog.jsonb_agg(a.attname) FROM pg_catalog.pg_attribute a
+                     WHERE a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), true))
                SELECT f.nspname::text, f.relname::text, f.oid, a.attname::text, a.attnum::integer, a.atttypid, a.atttypmod, f.files,
                  NOT {HAS_DEFAULT},
                  p.tablename IS NOT NULL, f.relnatts::integer, a.xmin::text::bigint
