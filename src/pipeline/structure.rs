@@ -1,6 +1,7 @@
 //! Whether both tables are still those that were copied. A type change, a column dropped and added again or a table made anew changes
 //! rows, and the stream says nothing of that; once the mapping fits again, only this tells.
 
+mod judged;
 mod look;
 mod watch;
 mod watched;
@@ -15,6 +16,7 @@ use crate::mapping::{Ignore, OnNewColumn, Output, Rule, TablePlan};
 use crate::pg::quote;
 use crate::preflight::Compiled;
 use crate::store::table_state::{self, TableState};
+pub use judged::{take_unjudged, until_one_is_judged};
 use look::{Column, Found, keeps_values, look};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

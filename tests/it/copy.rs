@@ -160,6 +160,40 @@ async fn two_halves_over_kafka() {
     Load::equal(&w).await;
 }
 
+/// The service adds a column with the name of one that the file passes over. An apply that starts then knows nothing of earlier rows: it
+/// waits for capture's word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_column_waits_for_capture() {
+    let w = World::kafka("late_column").await;
+    w.source.batch("create table t (id int primary key, v text, x text); create table u (id int primary key)").await;
+    w.target.batch("create table t (id int primary key, v text); create table u (id int primary key)").await;
+    w.source.batch("insert into t values (1, 'copied', 'theirs')").await;
+    w.connector("[[table]]\nsource = 'public.t'\nignore = ['*']\n[[table]]\nsource = 'public.u'");
+    w.expect_log("cannot listen");
+    w.expect_log("halted");
+    let capture = Daemon::start(&w, "capture", &[]);
+    let apply = Daemon::start(&w, "apply", &[]);
+    w.settle().await;
+    apply.term();
+    eventually("apply has ended", PATIENCE, async || !apply.is_running()).await;
+    w.target.batch("alter table t add x text").await;
+    w.source.batch("insert into t values (2, 'new', 'theirs'); insert into u values (1)").await;
+    let apply = Daemon::start(&w, "apply", &[]);
+    let state = "select state || ': ' || coalesce(halted_because, '') from tablelift.table_state where source_name = 't'";
+    eventually("apply waits for a word", PATIENCE, async || w.target.text(state).await.contains("not filled until now: x")).await;
+    eventually("the other table goes on", PATIENCE, async || w.target.text("select * from u").await == "1").await;
+    assert_eq!(w.target.text("select * from t").await, "1|copied|<null>");
+    capture.hup();
+    eventually("capture says it", PATIENCE, async || w.target.text(state).await.contains("earlier rows may lack its values")).await;
+    // both are told that it is meant
+    w.target.batch("update t set x = 'theirs'; update tablelift.table_state set structure = null where source_name = 't'").await;
+    capture.hup();
+    eventually("it goes on", PATIENCE, async || w.table("public.t").await["state"] == "follow").await;
+    w.settle().await;
+    w.equal("select * from t").await;
+    assert!(apply.is_running());
+}
+
 /// An apply that died between the last partition's arrival at a marker and the marker's opening: whoever comes next opens it with the first
 /// partition that he reads, and meets it again in all the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

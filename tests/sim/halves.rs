@@ -11,7 +11,7 @@ use crate::config::{Kafka, LogKind};
 use crate::event::control_topic;
 use crate::fate::Fate;
 use crate::log::kafka::memory;
-use crate::pipeline::kafka::{ApplyLife, CaptureLife};
+use crate::pipeline::kafka::{ApplyLife, CaptureLife, Plans};
 use crate::pipeline::{Board, Busy, End, FirstCopy, PipelineError, RunOptions, Side, Tasks, open_session, stands_by};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ impl Daemon {
                 }
             };
             let plans = compiled.into_iter().filter_map(|one| one.plan.ok()).collect();
-            life.go(&tasks, (target, busy), said, (plans, BTreeMap::new()), false).await
+            life.go(&tasks, (target, busy), said, Plans { fit: plans, ..Plans::default() }, false).await
         }
     }
 }

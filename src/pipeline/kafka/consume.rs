@@ -20,7 +20,8 @@ use crate::pipeline::{PipelineError, Tasks, after_load, session, structure};
 use crate::store::{self, checkpoint, table_state};
 use crate::target::{Session, origin};
 use crate::telemetry::Meter;
-use compile::{Compiled, compile};
+pub use compile::Plans;
+use compile::compile;
 use half::Half;
 use standing::CONFLICT_PAUSE;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ use tokio::sync::watch;
 use tokio_postgres::Client;
 
 const BROKER_LIMIT: Duration = Duration::from_secs(20);
+/// So often apply asks at its start whether capture has judged a column that came late.
+const JUDGEMENTS: u32 = 10;
+const JUDGEMENT_PAUSE: Duration = Duration::from_millis(500);
 /// Messages and bytes that go to the target at once.
 const MAX_MESSAGES: usize = 10_000;
 const MAX_WEIGHT: usize = 4 << 20;
@@ -62,8 +66,19 @@ impl ApplyLife {
                 changed = watch_tables(kafka, name, said.1) => return changed.map(|()| End::Again),
             }
         }
-        let compiled = compile(&mut target, &connector, &said.0).await?;
-        self.go(&tasks, (target, busy), said, compiled, true).await
+        let mut plans = compile(&mut target, &connector, &said.0).await?;
+        // beside us capture may be about to look
+        for _ in 0..JUDGEMENTS {
+            if plans.unjudged.is_empty() {
+                break;
+            }
+            tokio::select! {
+                () = stopped(&mut self.stop) => return Ok(End::Stopped),
+                () = tokio::time::sleep(JUDGEMENT_PAUSE) => {}
+            }
+            plans = compile(&mut target, &connector, &said.0).await?;
+        }
+        self.go(&tasks, (target, busy), said, plans, true).await
     }
 
     /// A life that knows its tables. `attended`: beside it somebody looks for what other sessions do to them.
@@ -72,13 +87,13 @@ impl ApplyLife {
         tasks: &Tasks,
         (target, busy): (Client, Arc<Busy>),
         (specs, seen): Said,
-        (plans, broken): Compiled,
+        Plans { fit, broken, unjudged }: Plans,
         attended: bool,
     ) -> Result<End, PipelineError> {
         let connector = Arc::clone(&self.connector);
         let kafka = connector.kafka().cloned().expect("apply is started for a Kafka log only");
         let name = connector.object_name();
-        let plans = Arc::new(plans);
+        let plans = Arc::new(fit);
         let meter = Arc::new(Meter::new(&connector.name, plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()))));
         (self.publish)(Arc::clone(&meter));
         // every life tries every table anew
@@ -125,6 +140,8 @@ impl ApplyLife {
         let known = half.broken.iter().cloned().collect();
         let others = if_attended(attended, structure::until_one_changes(&connector, false, &known));
         tokio::pin!(others);
+        let judged = if_attended(attended, structure::until_one_is_judged(&connector, &unjudged));
+        tokio::pin!(judged);
         let mut tick = tokio::time::interval(CONFLICT_PAUSE);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut deadline = None;
@@ -137,6 +154,7 @@ impl ApplyLife {
                     break End::Again;
                 }
                 () = &mut others => break End::Again,
+                () = &mut judged => break End::Again,
                 _ = tick.tick() => None,
                 delivery = half.consumer.next() => Some(delivery?),
             };
@@ -214,7 +232,7 @@ async fn watch_tables(kafka: Kafka, group: String, seen: Vec<u8>) -> Result<(), 
 
 impl Lives for ApplyLife {
     async fn live(&mut self) -> Result<End, PipelineError> {
-        self.run().await
+        Box::pin(self.run()).await
     }
 
     fn renew(&mut self, connector: Arc<Connector>) -> Arc<Connector> {

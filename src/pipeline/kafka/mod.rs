@@ -13,6 +13,8 @@ mod specs;
 
 pub use capture::CaptureLife;
 pub use consume::ApplyLife;
+#[cfg(test)]
+pub use consume::Plans;
 pub use record::{SlotRecord, TableRecord};
 pub use specs::TableSpec;
 

@@ -8,7 +8,7 @@ use crate::pipeline::{PipelineError, Tasks, chain, entries, session};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-const EVERY: Duration = Duration::from_secs(10);
+pub(super) const EVERY: Duration = Duration::from_secs(10);
 /// While the stream is on its way to where something is to be done.
 const SOON: Duration = Duration::from_secs(1);
 

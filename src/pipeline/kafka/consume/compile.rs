@@ -12,14 +12,21 @@ use crate::store::table_state::Halted;
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
-/// Plans, and the tables whose rule does not fit.
-pub type Compiled = (Vec<TablePlan>, BTreeMap<TableName, Halted>);
+/// What is to be applied.
+#[derive(Default)]
+pub struct Plans {
+    pub fit: Vec<TablePlan>,
+    /// Tables whose rule does not fit, and those that are not judged.
+    pub broken: BTreeMap<TableName, Halted>,
+    /// Plans that wait for capture's judgement.
+    pub unjudged: Vec<TablePlan>,
+}
 
 /// All rules against the target; those that do not fit, with the reason.
 ///
 /// # Errors
 /// The target could not be asked.
-pub async fn compile(target: &mut Client, connector: &Connector, specs: &[TableSpec]) -> Result<Compiled, PipelineError> {
+pub async fn compile(target: &mut Client, connector: &Connector, specs: &[TableSpec]) -> Result<Plans, PipelineError> {
     let names: Vec<TableName> = specs.iter().flat_map(|spec| &spec.rules).map(|rule| rule.table().clone()).collect();
     let changed = structure::changed(None, target, connector).await?;
     let mut shapes = catalog::target_shapes(&*target, &names).await?;
@@ -55,5 +62,10 @@ pub async fn compile(target: &mut Client, connector: &Connector, specs: &[TableS
     for (at, finding) in mixed.into_iter().rev() {
         broken.insert(plans.remove(at).target, Halted::by(&[finding]));
     }
-    Ok((plans, broken))
+    let mut unjudged = Vec::new();
+    for (plan, finding) in structure::take_unjudged(target, connector, &mut plans).await? {
+        broken.insert(plan.target.clone(), Halted::by(&[finding]));
+        unjudged.push(plan);
+    }
+    Ok(Plans { fit: plans, broken, unjudged })
 }
