@@ -184,7 +184,8 @@ async fn a_late_column_waits_for_capture() {
     eventually("the other table goes on", PATIENCE, async || w.target.text("select * from u").await == "1").await;
     assert_eq!(w.target.text("select * from t").await, "1|copied|<null>");
     capture.hup();
-    eventually("capture says it", PATIENCE, async || w.target.text(state).await.contains("earlier rows may lack its values")).await;
+    eventually("capture says it", PATIENCE, async || w.target.text(state).await.contains("earlier rows may lack its values"))
+        .await;
     // both are told that it is meant
     w.target.batch("update t set x = 'theirs'; update tablelift.table_state set structure = null where source_name = 't'").await;
     capture.hup();
