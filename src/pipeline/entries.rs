@@ -202,8 +202,7 @@ impl<'a> Found<'a> {
 
     /// Through Kafka a table's rows are in its topic once: whoever applies it has passed them when another entry for it comes.
     fn second(&self, rule: &Rule) -> Option<Finding> {
-        let followed =
-            |state: &&TableState| state.source == rule.source && state.target != rule.target && (state.copied || state.copying);
+        let followed = |state: &&TableState| state.source == rule.source && state.target != rule.target && state.has_begun();
         let other = self.states.iter().find(followed)?;
         let what = format!(
             "its source is followed already, into `{}`, and through Kafka it is not copied for one more entry",

@@ -152,7 +152,7 @@ impl Life {
             let Some(state) = states.iter().find(|state| state.target == one.rule.target) else { continue };
             match one.plan {
                 Ok(plan) => {
-                    let gate = match (state.copied || state.copying, state.lacks_from) {
+                    let gate = match (state.has_begun(), state.lacks_from) {
                         (false, _) => Gate::Waiting,
                         (true, None) => Gate::Follow,
                         (true, Some(from)) if state.loading || state.halted.is_some() && self.apart.contains(&state.target) => {
@@ -175,7 +175,7 @@ impl Life {
                     let from = state.lacks_from.unwrap_or(next);
                     table_state::halt(target, &self.connector.name, &state.target, Some(from), &halted).await?;
                     self.board.halted(&state.target, halted, None);
-                    held.push(if state.copied || state.copying { Gate::Halted(from) } else { Gate::Waiting });
+                    held.push(if state.has_begun() { Gate::Halted(from) } else { Gate::Waiting });
                 }
             }
         }

@@ -56,6 +56,13 @@ struct Structure {
     watched: Watched,
 }
 
+impl Structure {
+    /// A target column that the mapping fills, and always did.
+    fn fills(&self, number: i32) -> bool {
+        self.outputs.values().any(|column| column.number == number) && !self.unfilled.contains(&number)
+    }
+}
+
 /// What a rule says of columns that nothing uses.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct PassedOver {
@@ -96,7 +103,7 @@ pub async fn hold(
         let Ok(plan) = &mut one.plan else { continue };
         let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
         let (Some(from), Some(into)) = (at_source.get(&plan.source), at_target.get(&plan.into)) else { continue };
-        let recorded = state.structure.as_deref().filter(|_| state.copied || state.copying).and_then(parse);
+        let recorded = recorded(state);
         let mut because = recorded.as_ref().map_or_else(Vec::new, |recorded| {
             let mut because = differences(recorded, Some(from), Some(into));
             because.extend(late_columns(recorded, plan, from, into));
@@ -131,7 +138,7 @@ pub async fn hold(
 pub async fn note_lapses(source: &Client, target: &Client, connector: &Connector) -> Result<(), PipelineError> {
     let states = table_state::read(target, &connector.name).await?;
     let found = look(source, "source", connector, states.iter().map(|state| &state.source)).await?;
-    for state in states.iter().filter(|state| state.copied || state.copying) {
+    for state in states.iter().filter(|state| state.has_begun()) {
         let recorded = state.structure.as_deref().and_then(parse).filter(|recorded| !recorded.lapsed);
         let (Some(recorded), Some(found)) = (recorded, found.get(&state.source)) else { continue };
         if !found.published {
@@ -185,10 +192,7 @@ async fn somebody_elses(
     plan: &TablePlan,
     into: &Found,
 ) -> Result<Vec<String>, PipelineError> {
-    let is_late = |output: &&Output| {
-        let known = |column: &Column| recorded.outputs.values().any(|was| was.number == column.number);
-        into.columns.get(&output.column).is_some_and(|column| !known(column))
-    };
+    let is_late = |output: &&Output| into.columns.get(&output.column).is_some_and(|column| !recorded.fills(column.number));
     let mut because = Vec::new();
     for output in plan.outputs.iter().filter(is_late) {
         let failed = |source| PipelineError::Query { side: "target", source };
@@ -215,14 +219,14 @@ async fn somebody_elses(
 /// Target columns that the mapping fills only now: the rows that were there lack their values, unless both columns were added without a
 /// default since then and no row was rewritten. Then all of them were NULL, and what came after is in the stream. Or both only have other names.
 fn late_columns(recorded: &Structure, plan: &TablePlan, from: &Found, into: &Found) -> Vec<String> {
-    let holds = |columns: &BTreeMap<String, Column>, number: i32| columns.values().any(|column| column.number == number);
     let fine = |output: &Output| {
         let Some(name) = output.plain.map(|input| &plan.inputs[input].name) else { return false };
         let (Some(source), Some(target)) = (from.columns.get(name), into.columns.get(&output.column)) else { return false };
         if recorded.unfilled.contains(&target.number) {
             return false;
         }
-        let renamed = holds(&recorded.inputs, source.number) && holds(&recorded.outputs, target.number);
+        let used = recorded.inputs.values().any(|column| column.number == source.number);
+        let renamed = used && recorded.fills(target.number);
         let new = !recorded.inputs.contains_key(name) && !recorded.past.knew(source.number) && !recorded.passed_over.has(name);
         let added_bare = new && from.bare.contains(name) && into.bare.contains(&output.column) && from.files() == recorded.files;
         renamed || added_bare
@@ -268,7 +272,7 @@ pub async fn changed(
     connector: &Connector,
 ) -> Result<BTreeMap<TableName, (TableName, Finding)>, PipelineError> {
     let states = table_state::read(target, &connector.name).await?;
-    let states: Vec<TableState> = states.into_iter().filter(|state| state.copied || state.copying).collect();
+    let states: Vec<TableState> = states.into_iter().filter(|state| state.has_begun()).collect();
     let at_source = match source {
         Some(client) => look(client, "source", connector, states.iter().map(|state| &state.source)).await?,
         None => BTreeMap::new(),
@@ -298,6 +302,11 @@ pub async fn changed(
 pub fn oids(states: &[TableState]) -> BTreeMap<u32, TableName> {
     let recorded = |state: &TableState| Some((state.structure.as_deref().and_then(parse)?.source, state.source.clone()));
     states.iter().filter_map(recorded).collect()
+}
+
+/// What was recorded of a table that has rows.
+fn recorded(state: &TableState) -> Option<Structure> {
+    state.structure.as_deref().filter(|_| state.has_begun()).and_then(parse)
 }
 
 fn parse(text: &str) -> Option<Structure> {

@@ -211,7 +211,8 @@ pub async fn advance(client: &Client, connector: &str, epoch: i64, moved: &CopyR
     Ok(client.execute(sql, &params).await.map_err(doing("record a copy's progress"))? == 1)
 }
 
-/// All ranges of a table are read, and it is what it should be once the stream has passed `window`.
+/// All ranges of a table are read, and it is what it should be once the stream has passed `window`. It waits for the
+/// stream's own transaction, however long: whoever lost patience would sweep and build again.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -222,7 +223,8 @@ pub async fn complete(
     target: &TableName,
     window: EndLsn,
 ) -> Result<bool, StoreError> {
-    let sql = "WITH mine AS (SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $5 AND partition = 0 AND epoch = $2 FOR SHARE),
+    let sql = "WITH mine AS (SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $5 AND partition = 0 AND epoch = $2
+                          AND (SELECT pg_catalog.set_config('lock_timeout', '0', true)) = '0' FOR SHARE),
                ranges AS (DELETE FROM tablelift.copy_range USING mine
                           WHERE connector = $1 AND target_schema = $3 AND target_name = $4 RETURNING rows, bytes)
                UPDATE tablelift.table_state SET state = 'follow', copied_at = pg_catalog.now(), window_until = greatest(window_until, $6::text::pg_lsn),

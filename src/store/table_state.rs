@@ -71,6 +71,11 @@ impl TableState {
         }
     }
 
+    /// Its first copy has begun, or all of it is there.
+    pub fn has_begun(&self) -> bool {
+        self.copied || self.copying
+    }
+
     /// Its entry has fitted once, and what its table needs was made.
     pub fn was_taken_on(&self) -> bool {
         !self.fingerprint.is_empty()

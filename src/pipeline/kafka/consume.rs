@@ -30,9 +30,8 @@ use tokio::sync::watch;
 use tokio_postgres::Client;
 
 const BROKER_LIMIT: Duration = Duration::from_secs(20);
-/// So often apply asks at its start whether capture has judged a column that came late.
-const JUDGEMENTS: u32 = 10;
-const JUDGEMENT_PAUSE: Duration = Duration::from_millis(500);
+/// So long apply waits at its start for capture's word on columns that came late.
+const JUDGEMENT_LIMIT: Duration = Duration::from_secs(5);
 /// Messages and bytes that go to the target at once.
 const MAX_MESSAGES: usize = 10_000;
 const MAX_WEIGHT: usize = 4 << 20;
@@ -68,13 +67,13 @@ impl ApplyLife {
         }
         let mut plans = compile(&mut target, &connector, &said.0).await?;
         // beside us capture may be about to look
-        for _ in 0..JUDGEMENTS {
-            if plans.unjudged.is_empty() {
-                break;
-            }
+        let patience = tokio::time::sleep(JUDGEMENT_LIMIT);
+        tokio::pin!(patience);
+        while !plans.unjudged.is_empty() {
             tokio::select! {
                 () = stopped(&mut self.stop) => return Ok(End::Stopped),
-                () = tokio::time::sleep(JUDGEMENT_PAUSE) => {}
+                () = &mut patience => break,
+                () = structure::until_one_is_judged(&connector, &plans.unjudged) => {}
             }
             plans = compile(&mut target, &connector, &said.0).await?;
         }

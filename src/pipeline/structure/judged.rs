@@ -2,13 +2,14 @@
 //! judge, with the source before its eyes. What it found good it records.
 
 use super::look::look;
+use super::recorded;
 use super::watch::EVERY;
-use super::{Structure, parse};
 use crate::config::Connector;
 use crate::finding::Finding;
 use crate::mapping::{Output, TablePlan};
 use crate::pipeline::{PipelineError, Tasks, chain, session};
 use crate::store::table_state;
+use std::time::Duration;
 use tokio_postgres::Client;
 
 /// Takes out the plans that fill target columns which capture has not recorded.
@@ -25,9 +26,8 @@ pub async fn take_unjudged(
     let mut unjudged = Vec::new();
     for at in (0..plans.len()).rev() {
         let plan = &plans[at];
-        let state = states.iter().find(|state| state.target == plan.target && (state.copied || state.copying));
-        let Some(recorded) = state.and_then(|state| state.structure.as_deref()).and_then(parse) else { continue };
-        let Some(into) = found.get(&plan.into) else { continue };
+        let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
+        let (Some(recorded), Some(into)) = (recorded(state), found.get(&plan.into)) else { continue };
         let number = |output: &Output| into.columns.get(&output.column).map(|column| column.number);
         let late = plan.outputs.iter().filter(|output| number(output).is_some_and(|number| !recorded.fills(number)));
         let late: Vec<&str> = late.map(|output| output.column.as_str()).collect();
@@ -43,19 +43,16 @@ pub async fn take_unjudged(
     Ok(unjudged)
 }
 
-impl Structure {
-    fn fills(&self, number: i32) -> bool {
-        self.outputs.values().any(|column| column.number == number) && !self.unfilled.contains(&number)
-    }
-}
-
 /// Ends when capture has recorded what one of the plans fills. Never, where there is none.
 pub async fn until_one_is_judged(connector: &Connector, unjudged: &[TablePlan]) {
     if unjudged.is_empty() {
         std::future::pending::<()>().await;
     }
+    // beside us capture may be looking just now
+    let mut pause = Duration::from_millis(500);
     loop {
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(EVERY);
         match one_is_judged(connector, unjudged).await {
             Ok(true) => return,
             Ok(false) => {}
