@@ -2,6 +2,7 @@
 
 use crate::change::Position;
 use crate::mapping::{Misfit, TablePlan};
+use crate::pg::quote;
 use crate::target::TargetError;
 
 /// A table stops at a change; the others go on.
@@ -23,14 +24,14 @@ impl Halt {
         let hint = match error {
             TargetError::NotSupplied { .. } => format!(
                 "let the source send old rows whole: ALTER TABLE {} REPLICA IDENTITY FULL; then copy this table anew",
-                crate::pg::quote::table(&plan.source)
+                quote::table(&plan.source)
             ),
             TargetError::MissingBase { .. } => {
                 format!(
                     "somebody else removed it from the target, or, through Kafka, its key changed while a large value stayed as it was, which the \
                      stream then does not carry (on the source: ALTER TABLE {} REPLICA IDENTITY FULL); copy this table again \
                      (deploy/runbooks/copy-a-table-again.md)",
-                    crate::pg::quote::table(&plan.source)
+                    quote::table(&plan.source)
                 )
             }
             _ => "cure the target table (or the source row), and it goes on by itself within 30 s; SIGHUP or a restart tries at once".to_owned(),
@@ -47,21 +48,7 @@ impl Halt {
     /// The source table no longer fits the plan.
     pub fn misfit(number: usize, plan: &TablePlan, position: Position, misfits: &[Misfit]) -> Self {
         let because = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        let fresh: Vec<String> = misfits
-            .iter()
-            .filter_map(|misfit| if let Misfit::New(name) = misfit { Some(format!("{name:?}")) } else { None })
-            .collect();
-        let hint = if fresh.len() == misfits.len() {
-            format!(
-                "write `ignore = [{}]` in the entry of `{}`, or add the column to `{}` (and copy the table anew if it has a default); \
-                 then send SIGHUP or restart",
-                fresh.join(", "),
-                plan.source,
-                plan.target
-            )
-        } else {
-            format!("change the target and the entry of `{}` to fit, then copy this table anew", plan.source)
-        };
+        let hint = plan.cure(misfits);
         Self { plan: number, position, because, hint, may_pass: false }
     }
 

@@ -85,7 +85,12 @@ const COLUMNS: &str = "
                           WHERE p.refclassid = 'pg_class'::regclass AND p.refobjid = a.attrelid
                             AND (p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
                                  OR p.classid = 'pg_class'::regclass AND p.objid = a.attrelid AND p.objsubid = a.attnum))
-                  ORDER BY u.attnum)
+                  ORDER BY u.attnum),
+           EXISTS (SELECT FROM pg_depend p
+                     JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
+                     JOIN pg_depend o ON o.refclassid = 'pg_class'::regclass AND o.refobjid = s.oid AND o.classid = 'pg_attrdef'::regclass
+                                     AND o.objid <> p.objid
+                    WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid = 'pg_class'::regclass)
       FROM pg_attribute a
       JOIN pg_type t ON t.oid = a.atttypid
       LEFT JOIN pg_depend sd ON sd.refclassid = 'pg_class'::regclass AND sd.refobjid = a.attrelid AND sd.refobjsubid = a.attnum
@@ -104,6 +109,7 @@ fn column(row: &Row) -> Result<GivenColumn, tokio_postgres::Error> {
     Ok(GivenColumn {
         default: row.try_get(1)?,
         drawn: row.try_get(2)?,
+        shared: row.try_get(8)?,
         collation: row.try_get(3)?,
         identity: identity.map(|kind| Identity { always: kind == "a", options }),
         generated: clause.map(|clause| Generated { clause, uses }),

@@ -12,6 +12,7 @@ pub struct Sequence {
     pub column: String,
     /// `None`: not used yet, or we may not read it.
     pub last_value: Option<i64>,
+    pub descends: bool,
 }
 
 /// What stays behind.
@@ -47,11 +48,12 @@ const SEQUENCES: &str = "
            JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
           WHERE d.refclassid = 'pg_class'::regclass)
     SELECT DISTINCT sn.nspname::text, s.relname::text, l.nspname::text, l.relname::text, a.attname::text,
-           CASE WHEN has_sequence_privilege(s.oid, 'SELECT,USAGE') THEN pg_sequence_last_value(s.oid) END
+           CASE WHEN has_sequence_privilege(s.oid, 'SELECT,USAGE') THEN pg_sequence_last_value(s.oid) END, q.seqincrement < 0
       FROM drawn
       JOIN lifted l ON l.oid = drawn.relid
       JOIN pg_attribute a ON a.attrelid = drawn.relid AND a.attnum = drawn.attnum
       JOIN pg_class s ON s.oid = drawn.sequence AND s.relkind = 'S'
+      JOIN pg_sequence q ON q.seqrelid = s.oid
       JOIN pg_namespace sn ON sn.oid = s.relnamespace
      ORDER BY 1, 2";
 
@@ -82,6 +84,7 @@ pub async fn inventory(client: &impl GenericClient, tables: &[TableName]) -> Res
             table: TableName::new(row.try_get::<_, String>(2)?, row.try_get::<_, String>(3)?),
             column: row.try_get(4)?,
             last_value: row.try_get(5)?,
+            descends: row.try_get(6)?,
         });
     }
     let row = client.query_one(COUNTS, &[&schemas, &names]).await?;

@@ -42,7 +42,12 @@ fn tables_sql() -> String {
          SELECT n.nspname::text, c.relname::text, c.oid, c.relkind::text, c.relreplident::text,
                 CASE WHEN pk.indrelid IS NOT NULL THEN {primary} ELSE '{{}}' END,
                 CASE WHEN ri.indrelid IS NOT NULL THEN {identity} END,
-                estimate.rows, estimate.bytes
+                estimate.rows, estimate.bytes, CASE c.relkind WHEN 'r' THEN
+                (SELECT u.relname::text FROM pg_index i JOIN pg_class u ON u.oid = i.indexrelid
+                  WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+                    AND NOT EXISTS (SELECT FROM unnest(i.indkey[0:i.indnkeyatts - 1]) AS key
+                                      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = key AND NOT a.attnotnull)
+                  ORDER BY i.indnkeyatts, u.relname LIMIT 1) END
            FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
            JOIN pg_namespace n ON n.nspname = wanted.schema
            JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
@@ -78,6 +83,7 @@ fn shape(row: &Row) -> Result<SourceShape, tokio_postgres::Error> {
         identity,
         identity_columns,
         primary_key,
+        unique_index: row.try_get(9)?,
         columns: Vec::new(),
         rows_estimated: row.try_get(7)?,
         bytes: row.try_get(8)?,

@@ -79,7 +79,7 @@ fn tell(Proposal { draft, findings }: &Proposal, output: &Output) -> anyhow::Res
     let errors: Vec<Finding> = findings.iter().filter(|finding| finding.is_error()).cloned().collect();
     let tables: Vec<String> = draft.tables().map(|table| table.name.to_string()).collect();
     let ok = errors.is_empty() && !tables.is_empty();
-    let text = draft.text();
+    let (text, taken) = (draft.text(), tables.len());
     if output.json() {
         output.document(&Report { connector: &draft.name, ok, file: &text, tables, findings })?;
     } else {
@@ -89,7 +89,14 @@ fn tell(Proposal { draft, findings }: &Proposal, output: &Output) -> anyhow::Res
         output.complain(&format!("the password is not in the file: export {variable} before the next command"));
     }
     if ok {
-        output.complain("nothing stands in the way: next are `tablelift check FILE` and `tablelift plan FILE`");
+        let next = "next are `tablelift check FILE` and `tablelift plan FILE`";
+        output.complain(&match (draft.refusals(), taken) {
+            (0, _) => format!("nothing stands in the way: {next}"),
+            (1, there) => format!("1 table is left out, with the reason in the file; nothing stands in the way of the other {there}: {next}"),
+            (left, there) => {
+                format!("{left} tables are left out, each with the reason in the file; nothing stands in the way of the other {there}: {next}")
+            }
+        });
     } else {
         output.complain(&format!("{}before `tablelift run FILE` this is to be cured", output::findings(&errors)));
     }

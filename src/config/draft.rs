@@ -152,6 +152,11 @@ impl Draft {
         }
     }
 
+    /// How many tables are not taken that could have been meant.
+    pub fn refusals(&self) -> usize {
+        self.refused.len() + self.patterns.iter().map(|pattern| pattern.exclude.len()).sum::<usize>()
+    }
+
     /// What is not taken, for the reader to decide about.
     fn left_out(&self) -> String {
         let mut text = String::new();

@@ -231,5 +231,6 @@ fn expression(reader: &mut Reader<'_>, key: &str, text: Text) -> Option<String> 
         reader.complain(text.place, Complaint::new(format!("`{key}` is empty, and an SQL expression is meant")));
         return None;
     }
-    Some(text.value)
+    // what follows it in a statement is not to be part of its comment
+    Some(if text.value.contains("--") { text.value + "\n" } else { text.value })
 }

@@ -20,6 +20,8 @@ pub struct GivenColumn {
     pub default: Option<String>,
     /// An identity column, or one whose default draws from a sequence.
     pub drawn: bool,
+    /// That sequence feeds other columns too.
+    pub shared: bool,
     /// Where it is not its type's own.
     pub collation: Option<String>,
     pub identity: Option<Identity>,

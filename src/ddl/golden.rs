@@ -35,6 +35,7 @@ fn source() -> SourceShape {
         identity: ReplicaIdentity::Default,
         identity_columns: vec!["id".to_owned()],
         primary_key: vec!["id".to_owned()],
+        unique_index: None,
         columns: COLUMNS.into_iter().map(column).collect(),
         rows_estimated: 0,
         bytes: 0,
@@ -258,7 +259,7 @@ fn related(key: ForeignKey, lifted: &[Lifted], pace: Pace) -> String {
     let mut design = made();
     design.left_out.clear();
     let given = Given { foreign_keys: vec![key], ..given() };
-    foreign_keys(&mut design, &given, None, lifted, pace);
+    foreign_keys(&mut design, &given, lifted, pace);
     let found: Vec<&Step> = design.after_load.iter().filter(|step| step.refers.is_some()).collect();
     match (found.as_slice(), design.left_out.as_slice()) {
         ([add, validate], []) => {

@@ -3,6 +3,8 @@
 
 use super::{Ignore, Input, OnNewColumn, TablePlan};
 use crate::change::{Cell, CommitLsn, Lsn, ReplicaIdentity, Row, Table};
+use crate::pg::quote;
+use tokio_postgres::types::Type;
 
 /// Where each input of a plan stands in the rows of one relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +24,9 @@ pub enum Misfit {
     Gone(String),
     #[error("column `{0}` changed its type in the source table")]
     Type(String),
+    /// Its name, and the OID of its type.
     #[error("column `{0}` appeared in the source table")]
-    New(String),
+    New(String, u32),
     #[error("column `{0}` of the source table is another one: it was dropped and added again, or renamed")]
     Moved(String),
     #[error("key column `{0}` is no longer part of the replica identity")]
@@ -66,6 +69,27 @@ impl TablePlan {
         if misfits.is_empty() { Ok(Binding { columns, identical, until }) } else { Err(misfits) }
     }
 
+    /// What a person does about it.
+    pub fn cure(&self, misfits: &[Misfit]) -> String {
+        let new = |misfit: &Misfit| if let Misfit::New(name, type_oid) = misfit { Some((name.clone(), *type_oid)) } else { None };
+        let Some(new) = misfits.iter().map(new).collect::<Option<Vec<_>>>() else {
+            return format!("change the target and the entry of `{}` to fit, then copy this table anew", self.source);
+        };
+        let names: Vec<String> = new.iter().map(|(name, _)| format!("{name:?}")).collect();
+        // of other types only the catalog knows the name
+        let type_of = |oid| Type::from_oid(oid).map_or_else(|| "(its type)".to_owned(), |known| known.name().to_owned());
+        let add: Vec<String> =
+            new.iter().map(|(name, oid)| format!("ADD COLUMN {} {}", quote::ident(name), type_of(*oid))).collect();
+        format!(
+            "write `ignore = [{}]` in the entry of `{}`, or ALTER TABLE {} {} in the target (and copy the table anew if it has a default); \
+             then send SIGHUP or restart",
+            names.join(", "),
+            self.source,
+            quote::table(&self.into),
+            add.join(", ")
+        )
+    }
+
     /// Whether a name of the stream is that of an input's column.
     fn is_now(&self, told: &str, name: &str) -> bool {
         told == name || self.former.get(told).is_some_and(|now| now.as_deref() == Some(name))
@@ -95,8 +119,8 @@ impl TablePlan {
             Ignore::Rest => true,
             Ignore::Columns(names) => names.contains(name) || self.rule.on_new_column == OnNewColumn::Ignore,
         };
-        let names = table.columns.iter().map(|column| &column.name);
-        names.filter(move |name| !self.is_known(name) && !ignored(name)).map(|name| Misfit::New(name.clone()))
+        let new = table.columns.iter().filter(move |column| !self.is_known(&column.name) && !ignored(&column.name));
+        new.map(|column| Misfit::New(column.name.clone(), column.type_oid))
     }
 }
 

@@ -18,7 +18,7 @@ pub fn compile(rule: &Rule, source: &SourceShape, target: &TargetShape, facts: &
     let mut findings = Vec::new();
     let drafts = drafts(rule, source, target, facts, &mut findings);
     findings.extend(unfilled(source, target, &drafts));
-    findings.extend(unused(rule, source, &drafts, facts));
+    findings.extend(unused(rule, source, target, &drafts, facts));
     let (kind, key_names) = source_key(rule, source).unwrap_or_else(|finding| {
         findings.push(finding);
         (Kind::InsertOnly, Vec::new())
@@ -188,9 +188,9 @@ fn unfilled(source: &SourceShape, target: &TargetShape, drafts: &[Draft<'_>]) ->
 }
 
 /// Source columns that would be lost without anybody having said so.
-fn unused(rule: &Rule, source: &SourceShape, drafts: &[Draft<'_>], facts: &Facts) -> Vec<Finding> {
+fn unused(rule: &Rule, source: &SourceShape, target: &TargetShape, drafts: &[Draft<'_>], facts: &Facts) -> Vec<Finding> {
     let filter: &[usize] = facts.filter.as_ref().map_or(&[], |facts| &facts.uses);
-    let lost: Vec<&str> = source
+    let lost: Vec<&SourceColumn> = source
         .columns
         .iter()
         .enumerate()
@@ -198,13 +198,21 @@ fn unused(rule: &Rule, source: &SourceShape, drafts: &[Draft<'_>], facts: &Facts
             let used = drafts.iter().any(|draft| draft.uses.contains(at)) || filter.contains(at);
             !used && column.generated.is_none() && rule.ignore != Ignore::Rest && !ignored(rule, &column.name)
         })
-        .map(|(_, column)| column.name.as_str())
+        .map(|(_, column)| column)
         .collect();
     if lost.is_empty() {
         return Vec::new();
     }
-    let list = lost.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-    let what = format!("nothing uses column `{}`: its values would be lost", lost.join("`, `"));
+    let each = |text: fn(&SourceColumn) -> String, between: &str| {
+        lost.iter().map(|column| text(column)).collect::<Vec<_>>().join(between)
+    };
+    let list = each(|column| format!("{:?}", column.name), ", ");
+    let what = format!(
+        "nothing uses column `{}`: its values would be lost. Leave it out, or give it a place in the target: ALTER TABLE {} {}",
+        each(|column| column.name.clone(), "`, `"),
+        quote::table(&target.name),
+        each(|column| format!("ADD COLUMN {} {}", quote::ident(&column.name), column.type_name), ", ")
+    );
     vec![Finding::error("table.column_unused", source.name.to_string(), what).config(format!("ignore = [{list}]"))]
 }
 

@@ -26,6 +26,7 @@ fn source(columns: &[(&str, &str)], key: &[&str]) -> SourceShape {
         identity: if key.is_empty() { ReplicaIdentity::Full } else { ReplicaIdentity::Default },
         identity_columns: key.clone(),
         primary_key: key,
+        unique_index: None,
         columns: columns.iter().enumerate().map(column).collect(),
         rows_estimated: 0,
         bytes: 0,

@@ -48,13 +48,15 @@ pub fn source_key(rule: &Rule, source: &SourceShape) -> Result<(Kind, Vec<String
 }
 
 fn no_key(source: &SourceShape) -> Finding {
+    let identity =
+        source.unique_index.as_ref().map_or_else(|| "FULL".to_owned(), |index| format!("USING INDEX {}", quote::ident(index)));
     Finding::error(
         "table.no_key",
         source.name.to_string(),
-        "has no key and no replica identity: once it is published, the application's own UPDATEs and DELETEs would fail. \
+        "has no primary key and no replica identity: once it is published, the application's own UPDATEs and DELETEs would fail. \
          Give it one, or write `insert_only = true` if rows are only ever inserted",
     )
-    .sql(format!("ALTER TABLE {} REPLICA IDENTITY FULL;", quote::table(&source.name)))
+    .sql(format!("ALTER TABLE {} REPLICA IDENTITY {identity};", quote::table(&source.name)))
 }
 
 /// Whether equal values of a key column always have equal text.
@@ -143,7 +145,11 @@ fn unmapped(source: &SourceShape, column: &str) -> Finding {
             "key column `{column}` reaches no target column as it is or by a lossless cast, so rows could not be told apart there"
         ),
     )
-    .config(format!("{} = {:?}", column, quote::ident(column)))
+    .hint(format!(
+        "give it a place in the target as it is, under [table.columns]: {column:?} = {:?}; or name other columns of the replica identity, \
+         which tell rows apart too, as `key`",
+        quote::ident(column)
+    ))
 }
 
 fn no_unique<'a>(target: &TargetShape, columns: impl Iterator<Item = &'a str>) -> Finding {

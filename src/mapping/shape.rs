@@ -40,6 +40,9 @@ pub struct SourceShape {
     /// Columns of the replica identity's index, in its order; of the primary key for DEFAULT. Empty for FULL and NOTHING.
     pub identity_columns: Vec<String>,
     pub primary_key: Vec<String>,
+    /// An index that could be the replica identity: unique over NOT NULL columns. Only looked for at the source.
+    #[serde(skip)]
+    pub unique_index: Option<String>,
     pub columns: Vec<SourceColumn>,
     /// `reltuples`, never negative.
     pub rows_estimated: i64,

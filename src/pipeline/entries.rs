@@ -65,7 +65,7 @@ pub async fn compile(
     let Sorted { mut left_out, mut findings, .. } = sorted;
     findings.extend(notes);
     for one in &mut compiled {
-        if let Some(finding) = found.changed(one) {
+        if let Some(finding) = found.changed(one).or_else(|| found.lost(one)) {
             one.plan = Err(vec![finding]);
         }
     }
@@ -187,6 +187,13 @@ impl<'a> Found<'a> {
         Some(changed(&plan.target.to_string(), "its entry says other rows or values than when it was copied"))
     }
 
+    /// The entry's table was there once.
+    fn lost(&self, one: &Compiled) -> Option<Finding> {
+        self.state(&one.rule).filter(|state| state.was_taken_on() && state.source == one.rule.source)?;
+        let is_missing = one.plan.as_ref().err()?.iter().any(|finding| finding.code == preflight::MISSING);
+        is_missing.then(|| self.missing(&one.rule.source))
+    }
+
     /// Tables that a pattern took, and takes no more, since they are not there.
     fn gone(&self) -> Vec<Compiled> {
         let is_gone =
@@ -227,8 +234,9 @@ impl<'a> Found<'a> {
             }
             None => ("the source has no such table any more".to_owned(), "make it again".to_owned()),
         };
-        let hint = format!("{cure}; or `exclude` it in the pattern's entry, which leaves its rows in the target as they are");
-        Finding::error("table.source_missing", name.to_string(), what).hint(hint)
+        let let_go = if self.connector.names(name) { "remove its entry" } else { "`exclude` it in the pattern's entry" };
+        let hint = format!("{cure}; or {let_go}, which leaves its rows in the target as they are");
+        Finding::error(preflight::MISSING, name.to_string(), what).hint(hint)
     }
 
     /// New tables whose target is somebody else's: a pattern leaves them alone, an entry is wrong.

@@ -82,8 +82,7 @@ pub async fn design_missing(
     if makes {
         let lifted = lifted(compiled, &drafts);
         for draft in &mut drafts {
-            let filter = compiled[draft.at].rule.filter.as_deref();
-            ddl::foreign_keys(&mut draft.design, &draft.given, filter, &lifted, pace(connector));
+            ddl::foreign_keys(&mut draft.design, &draft.given, &lifted, pace(connector));
         }
         let role: String = transaction.query_one("SELECT current_user::text", &[]).await?.try_get(0)?;
         findings.extend(types.findings(drafts.iter().map(|draft| &draft.design), &role));

@@ -37,7 +37,7 @@ pub use broker::{Broker, partitions};
 pub use missing::design_missing;
 pub use plan::{Object, Plan, PlannedStatement, PlannedTable, plan};
 pub use propose::{NoProposal, Proposal, propose};
-pub use rules::{Compiled, OVERLAP, compile, expand, overlaps};
+pub use rules::{Compiled, MISSING, OVERLAP, compile, expand, overlaps};
 pub use sample::{Failure, Outcome, Sample, SampledRow, SampledTable, SampledValue, Values, sample};
 pub use shared::mixed;
 pub use survey::{Survey, survey};

@@ -238,12 +238,14 @@ fn advance(plan: &TablePlan, sequence: &Sequence) -> Option<String> {
         return None;
     }
     let input = plan.inputs.iter().position(|input| input.name == sequence.column)?;
-    let output = plan.outputs.iter().find(|output| output.plain == Some(input))?;
+    let output = plan.outputs.iter().find(|output| output.plain == Some(input)).filter(|_| plan.inputs[input].integer)?;
     let (table, column) = (quote::table(&plan.into), quote::ident(&output.column));
+    let (furthest, last) = if sequence.descends { ("least", "min") } else { ("greatest", "max") };
+    // NULL where nothing was drawn and nothing is there: then the sequence stays at its start
+    let drawn = sequence.last_value.map_or_else(|| "NULL".to_owned(), |value| value.to_string());
     Some(format!(
-        "SELECT setval(pg_get_serial_sequence({}, {}), greatest((SELECT max({column}) FROM {table}), {}));",
+        "SELECT setval(pg_get_serial_sequence({}, {}), {furthest}((SELECT {last}({column}) FROM {table}), {drawn}));",
         quote::literal(&table).trim(),
         quote::literal(&output.column).trim(),
-        sequence.last_value.unwrap_or(1)
     ))
 }

@@ -17,9 +17,13 @@ struct Wanted {
     published: Published,
 }
 
+/// Not the tables whose updates the source would refuse once they are published: they have their own finding, and come when that is cured.
 fn wanted(survey: &Survey<'_>, source: &Source) -> [Wanted; 2] {
+    let mute: BTreeSet<&TableName> = mute(source).collect();
     let tables = |insert_only: bool| -> Vec<TableName> {
-        let named = survey.rules.iter().filter(|rule| rule.insert_only == insert_only).map(|rule| rule.source.clone());
+        let fits = |name: &TableName| insert_only || !mute.contains(name);
+        let rules = survey.rules.iter().filter(|rule| rule.insert_only == insert_only && fits(&rule.source));
+        let named = rules.map(|rule| rule.source.clone());
         let unique: BTreeSet<TableName> = named.filter(|name| source.access.contains_key(name)).collect();
         unique.into_iter().collect()
     };
@@ -40,6 +44,7 @@ pub(super) fn ours(survey: &Survey<'_>) -> Vec<Finding> {
     if !inserts.tables.is_empty() {
         findings.extend(creatable(source, &inserts, source.inserts.as_ref()));
     }
+    findings.extend(mutes_strangers(survey, source));
     findings
 }
 
@@ -97,7 +102,31 @@ pub(super) fn theirs(survey: &Survey<'_>) -> Vec<Finding> {
         findings.extend(complete(source, &inserts, source.inserts.as_ref()));
         findings.extend(published_updates(source, &inserts.tables));
     }
+    findings.extend(mutes_strangers(survey, source));
     findings
+}
+
+fn mute(source: &Source) -> impl Iterator<Item = &TableName> {
+    source.relations.iter().filter(|relation| relation.mute).map(|relation| &relation.name)
+}
+
+/// Tables that no entry is about, named in the publication: as they are, the source refuses the application's updates of them.
+fn mutes_strangers(survey: &Survey<'_>, source: &Source) -> Option<Finding> {
+    let (main, _) = source.main.as_ref()?;
+    let is_named = |name: &&TableName| main.tables.iter().any(|table| &table.name == *name);
+    let is_ours = |name: &&TableName| survey.rules.iter().any(|rule| &rule.source == *name);
+    let named: Vec<TableName> = mute(source).filter(|name| is_named(name) && !is_ours(name)).cloned().collect();
+    if named.is_empty() || main.all_tables || !main.published.update && !main.published.delete {
+        return None;
+    }
+    let what = format!(
+        "the publication `{}` publishes updates of {}, which no entry is about and nothing tells the rows of: the application's own \
+         UPDATEs and DELETEs fail there",
+        main.name,
+        listed(&named)
+    );
+    let finding = Finding::warning("publication.publishes_updates", "source", what);
+    Some(finding.sql(format!("{};", remove_sql(&main.name, &named))))
 }
 
 fn complete(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool)>) -> Vec<Finding> {

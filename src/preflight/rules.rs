@@ -48,6 +48,12 @@ pub fn expand(connector: &Connector, relations: &[Relation]) -> (Vec<Rule>, Vec<
                 }
             }
         }
+        for (schema, table) in &pattern.exclude {
+            if !relations.iter().any(|found| schema.matches(&found.name.schema) && table.matches(&found.name.name)) {
+                let what = format!("`exclude` names `{schema}.{table}`, and the source has nothing of that name");
+                findings.push(Finding::note("table.exclude_unknown", "source", what));
+            }
+        }
         if taken == 0 {
             let what = "a pattern of the connector file takes no table";
             findings.push(Finding::error("table.pattern_empty", "source", what).hint("correct the pattern, or remove its entry"));
@@ -96,6 +102,8 @@ pub async fn compile(
 
 /// A target that is a partition of another entry's.
 pub const OVERLAP: &str = "table.target_overlap";
+/// No such table in the source.
+pub const MISSING: &str = "table.source_missing";
 
 /// Targets that lie in another one: their rows would be the other's, whose copies and deletes would take them away.
 ///
@@ -144,11 +152,13 @@ fn missing(rule: &Rule, source: bool, target: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     if source {
         let what = "the source has no such table";
-        findings
-            .push(Finding::error("table.source_missing", rule.source.to_string(), what).hint("correct `source` in its entry"));
+        findings.push(Finding::error(MISSING, rule.source.to_string(), what).hint("correct `source` in its entry"));
     }
     if target {
-        findings.push(Finding::error("table.target_missing", rule.table().to_string(), "the target has no such table"));
+        let finding = Finding::error("table.target_missing", rule.table().to_string(), "the target has no such table");
+        findings.push(
+            finding.hint("make it there; what several entries fill, or whose source is not there, is not made by `create`"),
+        );
     }
     findings
 }

@@ -314,7 +314,7 @@ async fn compile(survey: &mut Survey<'_>, source: &Client, target: &mut Client) 
     for one in &mut compiled {
         // The source's relations tell more of it.
         if let Err(findings) = &mut one.plan {
-            findings.retain(|finding| finding.code != "table.source_missing");
+            findings.retain(|finding| finding.code != super::MISSING);
         }
     }
     survey.compiled = compiled;

@@ -6,7 +6,7 @@ use crate::catalog::{Leaf, LeftOut, Relation};
 use crate::change::{ReplicaIdentity, TableName};
 use crate::config::written;
 use crate::finding::Finding;
-use crate::mapping::{Kind, SourceShape};
+use crate::mapping::{Ignore, Kind, Rule, SourceShape};
 use crate::pg::quote;
 use std::collections::BTreeMap;
 
@@ -64,7 +64,8 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
     }
     for (name, heirs) in &source.heirs {
         let named = |heir: &&TableName| !survey.rules.iter().any(|rule| &rule.source == *heir);
-        findings.extend(inherited(name, &heirs.iter().filter(named).collect::<Vec<_>>()));
+        let mute = |heir: &TableName| source.relations.iter().any(|relation| relation.mute && &relation.name == heir);
+        findings.extend(inherited(name, &heirs.iter().filter(named).collect::<Vec<_>>(), mute));
     }
     for one in &survey.compiled {
         let Some(shape) = &one.source else { continue };
@@ -73,6 +74,7 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
         findings.extend(unreadable(shape, leaves, &source.server.role));
         findings.extend(stale_index(shape));
         findings.extend(traceless(shape, leaves));
+        findings.extend(ignored_unknown(&one.rule, shape));
         if one.plan.as_ref().is_ok_and(|plan| plan.kind == Kind::Keyless) {
             let what = "it has no key: each update and delete looks through the whole target table, and equal rows are one as good as another";
             let hint = "give it a primary key, or a unique index over NOT NULL columns and REPLICA IDENTITY USING INDEX";
@@ -80,6 +82,18 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A slip of the pen would let a column through that nobody wanted to see there.
+fn ignored_unknown(rule: &Rule, shape: &SourceShape) -> Option<Finding> {
+    let Ignore::Columns(names) = &rule.ignore else { return None };
+    let is_there = |name: &&String| shape.columns.iter().any(|column| &column.name == *name);
+    let unknown: Vec<&str> = names.iter().filter(|name| !is_there(name)).map(String::as_str).collect();
+    if unknown.is_empty() {
+        return None;
+    }
+    let what = format!("`ignore` names `{}`, and it has no such column", unknown.join("`, `"));
+    Some(Finding::note("table.ignore_unknown", shape.name.to_string(), what))
 }
 
 fn root_of<'a>(source: &'a Source, name: &TableName) -> Option<&'a TableName> {
@@ -111,7 +125,7 @@ fn unusable(source: &Source, name: &TableName) -> Option<Finding> {
 
 /// Not there; is it there by nearly that name?
 fn missing(relations: &[Relation], name: &TableName) -> Finding {
-    let finding = Finding::error("table.source_missing", name.to_string(), "the source has no such table");
+    let finding = Finding::error(super::MISSING, name.to_string(), "the source has no such table");
     let alike = |relation: &&Relation| {
         let found = &relation.name;
         let same_name = found.name.to_lowercase() == name.name.to_lowercase();
@@ -127,7 +141,7 @@ fn missing(relations: &[Relation], name: &TableName) -> Finding {
 
 /// A parent whose children (`INHERITS`) have no entry of their own: the copy reads ONLY the parent, and the stream tells of each
 /// table by itself.
-fn inherited(name: &TableName, heirs: &[&TableName]) -> Option<Finding> {
+fn inherited(name: &TableName, heirs: &[&TableName], mute: impl Fn(&TableName) -> bool) -> Option<Finding> {
     if heirs.is_empty() {
         return None;
     }
@@ -135,7 +149,10 @@ fn inherited(name: &TableName, heirs: &[&TableName]) -> Option<Finding> {
         "{} inherit from it: a SELECT from it shows their rows, and neither its copy nor its stream has them",
         listed(heirs)
     );
-    let entry = |heir: &&TableName| format!("[[table]]\nsource = '{}'", written(heir));
+    let entry = |heir: &&TableName| {
+        let first = if mute(heir) { "# once it has a key: none is inherited\n" } else { "" };
+        format!("{first}[[table]]\nsource = '{}'", written(heir))
+    };
     let entries: Vec<String> = heirs.iter().map(entry).collect();
     Some(Finding::warning("table.inherited", name.to_string(), what).config(entries.join("\n")))
 }

@@ -8,9 +8,13 @@ const ALL: &str = "[[table]]\nsource = 'public.*'";
 
 /// `t` is copied and followed under a pattern.
 async fn under_a_pattern(w: &World) -> Daemon {
+    followed(w, ALL).await
+}
+
+async fn followed(w: &World, entries: &str) -> Daemon {
     w.both("create table t (id int primary key, v text)").await;
     w.source.batch("insert into t select g, 'copied' from generate_series(1, 50) g").await;
-    w.connector(ALL);
+    w.connector(entries);
     let d = Daemon::run(w);
     w.settle().await;
     d
@@ -126,6 +130,21 @@ both_logs!(a_table_has_another_name, |w| {
     halted(&w, "public.t", "`public.u` now").await;
     assert_eq!(w.status().await["tables"].as_array().map(Vec::len), Some(1));
     w.source.batch("alter table u rename to t; insert into t values (102, 't')").await;
+    arrives(&w, "t").await;
+});
+
+both_logs!(a_named_table_is_in_another_schema, |w| {
+    w.expect_log("halted");
+    let d = followed(&w, "[[table]]\nsource = 'public.t'").await;
+    w.source.batch("create schema aside; alter table t set schema aside; insert into aside.t values (100, 'aside')").await;
+    halted(&w, "public.t", "`aside.t` now").await;
+    d.kill9();
+    let _d = Daemon::run(&w);
+    w.source.batch("update aside.t set v = 'aside' where id < 9; delete from aside.t where id = 30").await;
+    let back = "ALTER TABLE \"aside\".\"t\" SET SCHEMA \"public\"";
+    halted(&w, "public.t", back).await;
+    w.source.batch(back).await;
+    w.source.batch("insert into t values (102, 't')").await;
     arrives(&w, "t").await;
 });
 

@@ -121,7 +121,12 @@ both_logs!(a_new_column, |w| {
     halted(&w, "public.t").await;
     arrives(&w, "other").await;
     assert_eq!(w.target.text("select string_agg(id::text, ',') from t").await, "1");
-    w.target.batch("alter table t add column note text").await;
+    let cure = r#"ALTER TABLE "public"."t" ADD COLUMN "note" text"#;
+    let told = async |field: &str| w.table("public.t").await[field].as_str().is_some_and(|text| text.contains(cure));
+    assert!(told("hint").await);
+    d.hup();
+    eventually("a new life says it too", PATIENCE, async || told("halted_because").await).await;
+    w.target.batch(cure).await;
     d.hup();
     eventually("it goes on with the new column", PATIENCE, async || w.cli("wait", &["--timeout", "1s"]).await.code == 0).await;
     w.equal("table t").await;

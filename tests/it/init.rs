@@ -108,7 +108,7 @@ line = ""x"" # ]" (id int primary key, v text); create table "S 1"."${HOME}" (v 
         target: "create table t (id int primary key); create table log (at timestamptz, what text); create table whole (v text); create table off (id int primary key)",
         changes: "insert into t values (1); delete from whole where ctid = (select min(ctid) from whole); update log set what = 'y'; insert into off values (1); update off set id = 2",
         same: &["table t", "table whole", "select 0 => select count(*) from log"],
-        says: &["\"public.log\",", "has no key and no replica identity", "ALTER TABLE \"public\".\"log\" REPLICA IDENTITY FULL;",
+        says: &["\"public.log\",", "has no primary key and no replica identity", "ALTER TABLE \"public\".\"log\" REPLICA IDENTITY FULL;",
                 "\"public.off\",", "REPLICA IDENTITY DEFAULT", "no key: compared as whole rows"],
     };
     what_no_pattern_takes_is_named: Schema {

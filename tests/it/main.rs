@@ -14,6 +14,7 @@ mod create;
 mod deferred;
 mod entries;
 mod halt;
+mod handover;
 mod harness;
 mod hostile;
 mod init;

@@ -236,6 +236,38 @@ async fn a_persons_own_publication_is_told_what_it_lacks() {
     assert_eq!(w.source.text("select pubupdate, pubtruncate from pg_publication where pubname = 'mine'").await, "t|t");
 }
 
+// What nothing tells the rows of is in no publication that we propose: its application goes on.
+#[tokio::test]
+async fn tables_that_would_refuse_updates_are_not_published() {
+    let w = World::new("mute").await;
+    w.both("create table t (id int primary key); create table bare (a int); create table uniq (a int not null unique, b int)")
+        .await;
+    w.source.batch("insert into bare values (1); insert into uniq values (1)").await;
+    let entries = "[[table]]\nsource = 'public.*'\nexclude = ['public.stranger']";
+    w.connector_with(|f| f.source += "publication = 'mine'\n", entries);
+    let found = check(&w).await;
+    assert_eq!(found.errors(), ["publication.missing", "table.no_key", "table.no_key"]);
+    assert!(found.what("table.exclude_unknown").contains("`public.stranger`"));
+    w.source.batch(&found.remedy("publication.missing")).await;
+    w.source.batch("update bare set a = 2; update uniq set b = 2; delete from bare").await;
+    for finding in found.0.iter().filter(|finding| finding["code"] == "table.no_key") {
+        w.source.batch(finding["remedy"]["text"].as_str().unwrap()).await;
+    }
+    assert_eq!(w.source.text("select relreplident from pg_class where relname = 'uniq'").await, "i");
+    let found = check(&w).await;
+    assert_eq!(found.errors(), ["publication.incomplete"]);
+    w.source.batch(&found.remedy("publication.incomplete")).await;
+    let found = check(&w).await;
+    assert_eq!(found.errors(), [""; 0]);
+    assert!(!found.has("publication.publishes_updates"));
+    w.source.batch("create table stranger (a int); alter publication mine add table stranger").await;
+    let found = check(&w).await;
+    assert_eq!(found.errors(), [""; 0]);
+    assert!(!found.has("table.exclude_unknown"));
+    w.source.batch(&found.remedy("publication.publishes_updates")).await;
+    assert!(!check(&w).await.has("publication.publishes_updates"));
+}
+
 #[tokio::test]
 async fn transactions_that_stall_the_slot() {
     let w = World::own_source("stall", Log::Local, &["max_prepared_transactions = 5"]).await;
@@ -426,7 +458,10 @@ async fn tables_that_inherit_are_tables_of_their_own() {
     w.connector("[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.deep'");
     let found = check(&w).await;
     assert_eq!(found.errors(), [""; 0], "{:#?}", found.0);
-    assert_eq!(found.remedy("table.inherited"), "[[table]]\nsource = 'public.\"T 2023\"'");
+    assert_eq!(
+        found.remedy("table.inherited"),
+        "# once it has a key: none is inherited\n[[table]]\nsource = 'public.\"T 2023\"'"
+    );
     w.source
         .batch("insert into t values (1, 'x'); insert into \"T 2023\" values (2, 'y'); insert into deep values (3, 'z')")
         .await;

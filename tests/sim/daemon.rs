@@ -240,6 +240,7 @@ fn source_shape(number: usize) -> SourceShape {
         identity: if shape.full { ReplicaIdentity::Full } else { ReplicaIdentity::Default },
         identity_columns: key.clone(),
         primary_key: key,
+        unique_index: None,
         columns: shape.columns.iter().enumerate().map(column).collect(),
         rows_estimated: 0,
         bytes: 0,

@@ -25,13 +25,16 @@ use tokio::time::Instant;
 const GROUP_EVENTS: usize = 5000;
 const GROUP_TIME: Duration = Duration::from_millis(20);
 
+/// How all plans of a table find their inputs; or why one does not, and the cure.
+type Fits = Result<Vec<Binding>, (String, String)>;
+
 pub struct Half {
     pub specs: Vec<TableSpec>,
     pub database: String,
     pub plans: Arc<Vec<TablePlan>>,
     pub encoders: Vec<Encoder>,
-    /// By relation id: which table it is, and whether the plans fit the shape that the stream brings, and how.
-    pub by_relation: HashMap<u32, (usize, Result<Vec<Binding>, String>)>,
+    /// By relation id: which table it is, and whether the plans fit the shape that the stream brings.
+    pub by_relation: HashMap<u32, (usize, Fits)>,
     pub gates: Gates,
     pub ledger: Ledger,
     pub producer: Producer,
@@ -124,14 +127,17 @@ impl Half {
         let name = self.specs[at].shape.name.clone();
         let table = &Arc::new(Table { name: name.clone(), ..Table::clone(table) });
         let of_table = self.plans.iter().filter(|plan| plan.source == name);
-        let (mut bound, mut misfits) = (Vec::new(), Vec::new());
+        let (mut bound, mut misfits, mut cures) = (Vec::new(), Vec::new(), Vec::new());
         for plan in of_table.clone() {
             match plan.bind(table) {
                 Ok(binding) => bound.push(binding),
-                Err(found) => misfits.extend(found.iter().map(ToString::to_string)),
+                Err(found) => {
+                    misfits.extend(found.iter().map(ToString::to_string));
+                    cures.push(plan.cure(&found));
+                }
             }
         }
-        let fits = if misfits.is_empty() { Ok(bound) } else { Err(misfits.join("; ")) };
+        let fits = if misfits.is_empty() { Ok(bound) } else { Err((misfits.join("; "), cures.join("; "))) };
         let names = |table: &Table| table.columns.iter().map(|column| (column.name.clone(), column.type_oid)).collect::<Vec<_>>();
         if fits.is_ok() && names(self.encoders[at].table()) != names(table) {
             let encoder = Encoder::new(Arc::clone(table), &self.specs[at].key, &self.database, &self.ledger.record.connector);
@@ -154,14 +160,13 @@ impl Half {
             return Ok(());
         }
         let lacks = |bound: &Vec<Binding>| bound.iter().find_map(|binding| binding.lacks(change.position.commit));
-        let because = match fits {
-            Ok(bound) => lacks(bound).map(|misfit| misfit.to_string()),
-            Err(because) => Some(because.clone()),
+        let told = match fits {
+            Ok(bound) => lacks(bound).map(|misfit| (misfit.to_string(), "bring the entry and the target in line".to_owned())),
+            Err(told) => Some(told.clone()),
         };
-        if let Some(because) = because {
-            let hint = "bring the entry in the connector file (`ignore`) and the target in line; it is tried again every 30 s, at SIGHUP and at a restart";
+        if let Some((because, hint)) = told {
             self.misfits.add(&change.table);
-            self.halt(table, change.position, because, hint.to_owned());
+            self.halt(table, change.position, because, format!("{hint}; it is tried again every 30 s too"));
             return Ok(());
         }
         let (first, second) = split(&self.encoders[table], change);
