@@ -50,7 +50,8 @@ const GRANTS: [&str; 6] = [
 /// See [`NoProposal`].
 pub async fn propose(source: GivenUrl, target: GivenUrl, wanted: &[Named]) -> Result<Proposal, NoProposal> {
     let name = connector_name(&source.database);
-    let (patterns, refused, apart) = (vec![pattern("*.*")], Vec::new(), Vec::new());
+    // takes no table: the first look is at what there is
+    let (patterns, refused, apart) = (vec![pattern("tablelift.*")], Vec::new(), Vec::new());
     let mut draft =
         Draft { name, source, target, missing: 1, no_triggers_off: None, patterns, entries: Vec::new(), refused, apart };
     let mut arranged = false;
