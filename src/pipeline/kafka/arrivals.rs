@@ -128,7 +128,7 @@ impl TableReader {
                     let absent = change.op == Op::Delete && event.position.is_none();
                     for (plan, binding) in self.shapes[shape].plans.iter().filter(|_| !(absent && broken!(AbsentPassedOver))) {
                         work.items.push(Item { plan: *plan, change: change.clone(), binding: Ok(Arc::clone(binding)), base });
-                        work.places.push((message.offset, work.position));
+                        work.places.push((message.offset, work.position, work.capture_epoch));
                         work.times.push(at);
                     }
                     work.position = event.position.or(work.position);

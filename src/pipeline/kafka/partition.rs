@@ -73,8 +73,8 @@ impl Marker {
 #[derive(Debug, Default)]
 pub struct Work {
     pub items: Vec<Item>,
-    /// The offset of each item's message, and the position before it.
-    pub places: Vec<(i64, Option<Position>)>,
+    /// The offset of each item's message, the position before it, and the newest capture up to it.
+    pub places: Vec<(i64, Option<Position>, i64)>,
     /// When each item was committed.
     pub times: Vec<UnixMicros>,
     /// When the log was given each source transaction.
@@ -99,14 +99,16 @@ impl Work {
 
     /// Only what comes before item `at`; the checkpoint stands before its message.
     pub fn before(&mut self, at: usize) {
-        let (offset, position) = self.places[at];
-        let first = self.places.iter().position(|(other, _)| *other == offset).unwrap_or(at);
+        let (offset, position, capture_epoch) = self.places[at];
+        let first = self.places.iter().position(|(other, ..)| *other == offset).unwrap_or(at);
         self.items.truncate(first);
         self.places.truncate(first);
         self.times.truncate(first);
         self.answered.retain(|(at, _)| *at < offset);
         self.next_offset = offset;
         self.position = position;
+        // a newer capture that comes behind it would make void what its predecessor sent before that
+        self.capture_epoch = capture_epoch;
         self.marker = None;
     }
 }
