@@ -112,3 +112,17 @@ impl Work {
         self.marker = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // What an earlier capture sent behind the refused row is still to be applied: no newer one may be known there yet.
+    #[test]
+    fn a_batch_cut_short_knows_no_capture_from_behind_the_cut() {
+        let mut work =
+            Work { places: vec![(5, None, 1), (6, None, 1), (9, None, 2)], capture_epoch: 2, next_offset: 10, ..Work::default() };
+        work.before(1);
+        assert_eq!((work.next_offset, work.capture_epoch, work.places.len()), (6, 1, 1));
+    }
+}
