@@ -2,7 +2,6 @@
 
 use super::{CatalogError, letter};
 use crate::change::TableName;
-use std::collections::BTreeSet;
 use std::fmt;
 use tokio_postgres::GenericClient;
 
@@ -47,16 +46,11 @@ pub struct Relation {
     pub kind: char,
     /// `None`: an ordinary or partitioned table, to be taken.
     pub left_out: Option<LeftOut>,
-    /// Nothing tells its old rows, or those of one of its partitions: once its updates are published, they are refused.
-    pub mute: bool,
 }
 
 const RELATIONS: &str = "
     SELECT n.nspname::text, c.relname::text, c.oid, c.relkind::text, c.relpersistence::text, e.extname::text,
-           rn.nspname::text, rc.relname::text, c.relreplident <> 'f' AND NOT EXISTS (
-               SELECT FROM pg_index i
-                WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
-                  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END)
+           rn.nspname::text, rc.relname::text
       FROM pg_class c
       JOIN pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
@@ -73,16 +67,7 @@ const RELATIONS: &str = "
 /// The query failed.
 pub async fn relations(client: &impl GenericClient) -> Result<Vec<Relation>, CatalogError> {
     let rows = client.query(RELATIONS, &[]).await?;
-    let mut relations = rows.iter().map(relation).collect::<Result<Vec<_>, _>>()?;
-    let of_mute = |relation: &Relation| match &relation.left_out {
-        Some(LeftOut::Partition { root }) if relation.mute && relation.kind == 'r' => Some(root.clone()),
-        _ => None,
-    };
-    let roots: BTreeSet<TableName> = relations.iter().filter_map(of_mute).collect();
-    for root in relations.iter_mut().filter(|relation| roots.contains(&relation.name)) {
-        root.mute = true;
-    }
-    Ok(relations)
+    rows.iter().map(|row| Ok(relation(row)?)).collect()
 }
 
 fn relation(row: &tokio_postgres::Row) -> Result<Relation, tokio_postgres::Error> {
@@ -95,7 +80,7 @@ fn relation(row: &tokio_postgres::Row) -> Result<Relation, tokio_postgres::Error
         None => None,
     };
     let left_out = why_left_out(&name, kind, letter(row, 4)?, extension, root);
-    Ok(Relation { name, oid: row.try_get(2)?, kind, left_out, mute: row.try_get(8)? })
+    Ok(Relation { name, oid: row.try_get(2)?, kind, left_out })
 }
 
 fn why_left_out(

@@ -19,9 +19,8 @@ struct Wanted {
 
 /// Not the tables whose updates the source would refuse once they are published: they have their own finding, and come when that is cured.
 fn wanted(survey: &Survey<'_>, source: &Source) -> [Wanted; 2] {
-    let mute: BTreeSet<&TableName> = mute(source).collect();
     let tables = |insert_only: bool| -> Vec<TableName> {
-        let fits = |name: &TableName| insert_only || !mute.contains(name);
+        let fits = |name: &TableName| insert_only || !source.mute.contains(name);
         let rules = survey.rules.iter().filter(|rule| rule.insert_only == insert_only && fits(&rule.source));
         let named = rules.map(|rule| rule.source.clone());
         let unique: BTreeSet<TableName> = named.filter(|name| source.access.contains_key(name)).collect();
@@ -44,7 +43,7 @@ pub(super) fn ours(survey: &Survey<'_>) -> Vec<Finding> {
     if !inserts.tables.is_empty() {
         findings.extend(creatable(source, &inserts, source.inserts.as_ref()));
     }
-    findings.extend(mutes_strangers(survey, source));
+    findings.extend(muted_strangers(survey, source));
     findings
 }
 
@@ -102,21 +101,20 @@ pub(super) fn theirs(survey: &Survey<'_>) -> Vec<Finding> {
         findings.extend(complete(source, &inserts, source.inserts.as_ref()));
         findings.extend(published_updates(source, &inserts.tables));
     }
-    findings.extend(mutes_strangers(survey, source));
+    findings.extend(muted_strangers(survey, source));
     findings
 }
 
-fn mute(source: &Source) -> impl Iterator<Item = &TableName> {
-    source.relations.iter().filter(|relation| relation.mute).map(|relation| &relation.name)
-}
-
 /// Tables that no entry is about, named in the publication: as they are, the source refuses the application's updates of them.
-fn mutes_strangers(survey: &Survey<'_>, source: &Source) -> Option<Finding> {
+fn muted_strangers(survey: &Survey<'_>, source: &Source) -> Option<Finding> {
     let (main, _) = source.main.as_ref()?;
-    let is_named = |name: &&TableName| main.tables.iter().any(|table| &table.name == *name);
-    let is_ours = |name: &&TableName| survey.rules.iter().any(|rule| &rule.source == *name);
-    let named: Vec<TableName> = mute(source).filter(|name| is_named(name) && !is_ours(name)).cloned().collect();
-    if named.is_empty() || main.all_tables || !main.published.update && !main.published.delete {
+    if main.all_tables || !main.published.old_rows() {
+        return None;
+    }
+    let is_ours = |name: &TableName| survey.rules.iter().any(|rule| &rule.source == name);
+    let named = main.tables.iter().map(|table| &table.name).filter(|name| source.mute.contains(name) && !is_ours(name));
+    let named: Vec<TableName> = named.cloned().collect();
+    if named.is_empty() {
         return None;
     }
     let what = format!(
@@ -149,7 +147,7 @@ fn complete(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool)
 /// A keyless table in a publication that publishes updates: the source refuses its own application's UPDATEs and DELETEs.
 fn published_updates(source: &Source, tables: &[TableName]) -> Vec<Finding> {
     let Some((main, _)) = &source.main else { return Vec::new() };
-    if !main.published.update && !main.published.delete {
+    if !main.published.old_rows() {
         return Vec::new();
     }
     let carried: Vec<TableName> = tables.iter().filter(|table| main.carries(table)).cloned().collect();

@@ -48,12 +48,6 @@ pub fn expand(connector: &Connector, relations: &[Relation]) -> (Vec<Rule>, Vec<
                 }
             }
         }
-        for (schema, table) in &pattern.exclude {
-            if !relations.iter().any(|found| schema.matches(&found.name.schema) && table.matches(&found.name.name)) {
-                let what = format!("`exclude` names `{schema}.{table}`, and the source has nothing of that name");
-                findings.push(Finding::note("table.exclude_unknown", "source", what));
-            }
-        }
         if taken == 0 {
             let what = "a pattern of the connector file takes no table";
             findings.push(Finding::error("table.pattern_empty", "source", what).hint("correct the pattern, or remove its entry"));

@@ -5,7 +5,7 @@ use super::rules::{self, Compiled, expand};
 use super::{missing, pooler, session, statement};
 use crate::catalog::{
     Access, Blocker, CatalogError, Inventory, Leaf, Relation, Server, SqlError, Standing, access, blockers, heirs, inventory,
-    leaves, may_act_as, relations, server, standing_indexes,
+    leaves, may_act_as, mute, relations, server, standing_indexes,
 };
 use crate::change::TableName;
 use crate::config::{Connector, Triggers};
@@ -46,6 +46,8 @@ pub struct Source {
     /// Opening a replication connection, as the daemon will.
     pub replication: Result<(), ConnectError>,
     pub relations: Vec<Relation>,
+    /// Tables whose updates the application could no longer make once they are published.
+    pub mute: BTreeSet<TableName>,
     pub access: BTreeMap<TableName, Access>,
     pub leaves: BTreeMap<TableName, Vec<Leaf>>,
     /// Tables that inherit from ours.
@@ -233,6 +235,7 @@ async fn look_at_source(
         inserts: published(client, &connector.inserts_publication()).await?,
         blockers: blockers(client).await?,
         inventory: inventory(client, &names).await?,
+        mute: mute(client).await?,
         relations,
     })
 }

@@ -8,7 +8,7 @@ use crate::config::written;
 use crate::finding::Finding;
 use crate::mapping::{Ignore, Kind, Rule, SourceShape};
 use crate::pg::quote;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Entries against each other: no target table of two patterns, and no table onto itself.
 pub(super) fn entries(survey: &Survey<'_>) -> Vec<Finding> {
@@ -62,10 +62,15 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
             );
         }
     }
+    for (schema, table) in survey.connector.patterns.iter().flat_map(|pattern| &pattern.exclude) {
+        if !source.relations.iter().any(|found| schema.matches(&found.name.schema) && table.matches(&found.name.name)) {
+            let what = format!("`exclude` names `{schema}.{table}`, and the source has nothing of that name");
+            findings.push(Finding::note("table.exclude_unknown", "source", what));
+        }
+    }
     for (name, heirs) in &source.heirs {
         let named = |heir: &&TableName| !survey.rules.iter().any(|rule| &rule.source == *heir);
-        let mute = |heir: &TableName| source.relations.iter().any(|relation| relation.mute && &relation.name == heir);
-        findings.extend(inherited(name, &heirs.iter().filter(named).collect::<Vec<_>>(), mute));
+        findings.extend(inherited(name, &heirs.iter().filter(named).collect::<Vec<_>>(), &source.mute));
     }
     for one in &survey.compiled {
         let Some(shape) = &one.source else { continue };
@@ -141,7 +146,7 @@ fn missing(relations: &[Relation], name: &TableName) -> Finding {
 
 /// A parent whose children (`INHERITS`) have no entry of their own: the copy reads ONLY the parent, and the stream tells of each
 /// table by itself.
-fn inherited(name: &TableName, heirs: &[&TableName], mute: impl Fn(&TableName) -> bool) -> Option<Finding> {
+fn inherited(name: &TableName, heirs: &[&TableName], mute: &BTreeSet<TableName>) -> Option<Finding> {
     if heirs.is_empty() {
         return None;
     }
@@ -150,7 +155,7 @@ fn inherited(name: &TableName, heirs: &[&TableName], mute: impl Fn(&TableName) -
         listed(heirs)
     );
     let entry = |heir: &&TableName| {
-        let first = if mute(heir) { "# once it has a key: none is inherited\n" } else { "" };
+        let first = if mute.contains(*heir) { "# once it has a key: none is inherited\n" } else { "" };
         format!("{first}[[table]]\nsource = '{}'", written(heir))
     };
     let entries: Vec<String> = heirs.iter().map(entry).collect();

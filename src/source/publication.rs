@@ -32,6 +32,11 @@ impl Published {
         each(self).into_iter().zip(each(other)).all(|(has, wants)| has || !wants)
     }
 
+    /// UPDATEs or DELETEs, for which an old row has to be told.
+    pub fn old_rows(self) -> bool {
+        self.update || self.delete
+    }
+
     fn list(self) -> String {
         let all = [(self.insert, "insert"), (self.update, "update"), (self.delete, "delete"), (self.truncate, "truncate")];
         all.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect::<Vec<_>>().join(", ")

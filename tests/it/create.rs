@@ -5,11 +5,11 @@ use crate::support::{Daemon, Log, PATIENCE, Side, World, eventually};
 use serde_json::Value;
 
 /// The connector's file with `create = "missing"`.
-fn creates(w: &World, tables: &str) {
+pub fn creates(w: &World, tables: &str) {
     w.connector_with(|f| f.target += "create = \"missing\"\n", tables);
 }
 
-async fn findings(w: &World) -> Vec<Value> {
+pub async fn findings(w: &World) -> Vec<Value> {
     w.cli("check", &["--json"]).await.json()["findings"].as_array().unwrap().clone()
 }
 

@@ -1,5 +1,6 @@
 //! When the target takes over the writing: what `check` and `plan` print for its sequences can be run as it stands, and its values are new.
 
+use crate::create::{creates, findings};
 use crate::support::{Daemon, World};
 
 #[tokio::test]
@@ -7,7 +8,7 @@ async fn sequences_of_every_kind() {
     let w = World::new("handover").await;
     w.source
         .batch(
-            "create sequence shared; create sequence odd; create sequence down increment -1;
+            "create sequence shared; create sequence odd;
              create table a (id bigint primary key default nextval('shared'), v text);
              create table b (id bigint primary key default nextval('shared'), v text);
              create table own (id serial primary key, maybe int default nextval('odd'), code text default 'X' || nextval('odd'));
@@ -17,8 +18,8 @@ async fn sequences_of_every_kind() {
              insert into own default values; insert into falls (v) values ('1'), ('2')",
         )
         .await;
-    w.connector_with(|f| f.target += "create = \"missing\"\n", "[[table]]\nsource = 'public.*'");
-    let found = w.cli("check", &["--json"]).await.json()["findings"].as_array().unwrap().clone();
+    creates(&w, "[[table]]\nsource = 'public.*'");
+    let found = findings(&w).await;
     let of = |code: &str| found.iter().filter(move |finding| finding["code"] == code).cloned().collect::<Vec<_>>();
     let shared = of("table.target_sequence").into_iter().find(|finding| finding["subject"] == "public.a").unwrap();
     assert!(shared["what"].as_str().unwrap().contains("the source's sequence of `id` feeds other columns too"), "{shared:#}");

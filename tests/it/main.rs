@@ -23,6 +23,7 @@ mod log;
 mod operations;
 mod partitions;
 mod preflight;
+mod publication;
 mod resync;
 mod shared;
 mod status;

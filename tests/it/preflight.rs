@@ -1,12 +1,12 @@
 //! `check` and `plan` against real servers: each thing that can be wrong is made wrong, and found with its cure.
 
 use crate::both_logs;
-use crate::support::{Cluster, Daemon, Db, Log, Output, PATIENCE, Side, World, eventually};
+use crate::support::{Cluster, Daemon, Db, Log, Output, PATIENCE, World, eventually};
 use serde_json::Value;
 use std::time::Duration;
 
 /// `check --json`, its exit status held against what it says.
-async fn check(w: &World) -> Findings {
+pub async fn check(w: &World) -> Findings {
     let output = w.cli("check", &["--json"]).await;
     let report = output.json();
     let findings = report["findings"].as_array().unwrap().clone();
@@ -15,36 +15,36 @@ async fn check(w: &World) -> Findings {
     Findings(findings)
 }
 
-struct Findings(Vec<Value>);
+pub struct Findings(pub Vec<Value>);
 
 impl Findings {
-    fn errors(&self) -> Vec<&str> {
+    pub fn errors(&self) -> Vec<&str> {
         let errors = self.0.iter().filter(|finding| finding["level"] == "error");
         errors.map(|finding| finding["code"].as_str().unwrap()).collect()
     }
 
     #[track_caller]
-    fn one(&self, code: &str) -> &Value {
+    pub fn one(&self, code: &str) -> &Value {
         self.0.iter().find(|finding| finding["code"] == code).unwrap_or_else(|| panic!("no {code} in {:#?}", self.0))
     }
 
     #[track_caller]
-    fn remedy(&self, code: &str) -> String {
+    pub fn remedy(&self, code: &str) -> String {
         self.one(code)["remedy"]["text"].as_str().unwrap_or_else(|| panic!("{code} has no remedy")).to_owned()
     }
 
     #[track_caller]
-    fn what(&self, code: &str) -> String {
+    pub fn what(&self, code: &str) -> String {
         self.one(code)["what"].as_str().unwrap().to_owned()
     }
 
-    fn has(&self, code: &str) -> bool {
+    pub fn has(&self, code: &str) -> bool {
         self.0.iter().any(|finding| finding["code"] == code)
     }
 }
 
 /// A role of this test, on a database of it, with a connector that uses it.
-async fn role(db: &Db, w: &World, side: &str, attributes: &str) -> (String, String) {
+pub async fn role(db: &Db, w: &World, side: &str, attributes: &str) -> (String, String) {
     let role = format!("{}_{side}", w.name.replace('-', "_"));
     db.batch(&format!("create role {role} login {attributes}")).await;
     (role.clone(), db.url().replace("postgres@", &format!("{role}@")))
@@ -171,102 +171,6 @@ both_logs!(as_many_sessions_as_were_said, |w| {
     let most = most.into_inner().unwrap();
     assert!(most.0 > 2 && most.1 > 2 && most.0 <= 10 && most.1 <= 10, "{most:?}");
 });
-
-#[tokio::test]
-async fn the_right_to_replicate_is_tried() {
-    let w = World::new("replicate").await;
-    w.both("create table t (id int primary key)").await;
-    let (role, url) = role(&w.source, &w, "mover", "").await;
-    *w.source_url.lock().unwrap() = url;
-    w.connector("[[table]]\nsource = 'public.t'");
-    let found = check(&w).await;
-    assert_eq!(found.errors(), ["source.replication_right", "publication.not_creatable", "table.source_right"]);
-    let remedy = found.remedy("source.replication_right");
-    for form in ["ALTER ROLE", "GRANT rds_replication TO", "ALTER USER", "azure_pg_admin"] {
-        assert!(remedy.contains(form), "{remedy}");
-    }
-    let publication = found.remedy("publication.not_creatable");
-    assert!(found.what("publication.not_creatable").contains("has no CREATE on database"), "{publication}");
-    for code in ["source.replication_right", "publication.not_creatable", "table.source_right"] {
-        w.source.batch(&found.remedy(code)).await;
-    }
-    assert_eq!(check(&w).await.errors(), [""; 0]);
-    // Made for us by the tables' owner, it is ours to follow; another table needs its owner again.
-    w.both("create table u (id int primary key)").await;
-    w.source.batch(&format!("grant select on u to {role}")).await;
-    w.connector("[[table]]\nsource = 'public.*'");
-    let found = check(&w).await;
-    assert_eq!(found.errors(), ["publication.incomplete"]);
-    w.source.batch(&found.remedy("publication.incomplete")).await;
-    assert_eq!(check(&w).await.errors(), [""; 0]);
-}
-
-#[tokio::test]
-async fn a_persons_own_publication_is_told_what_it_lacks() {
-    let w = World::new("own-publication").await;
-    w.both("create table t (id int primary key, v text); create table log (v text); create table p (id int primary key)").await;
-    w.source.batch("drop table p; create table p (id int primary key) partition by range (id)").await;
-    w.source.batch("create table p1 partition of p for values from (0) to (9)").await;
-    let entries =
-        "[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.p'\n[[table]]\nsource = 'public.log'\ninsert_only = true";
-    w.connector_with(|f| f.source += "publication = 'mine'\n", entries);
-    let found = check(&w).await;
-    assert_eq!(found.errors(), ["publication.missing", "publication.missing"]);
-    if Side::Source.major() < 15 {
-        return; // neither filters nor lists
-    }
-    w.source.batch("create publication mine for table t (id) where (id > 5), log with (publish = 'insert, delete')").await;
-    let found = check(&w).await;
-    let expected = [
-        "publication.incomplete",
-        "publication.operations",
-        "publication.via_root",
-        "publication.row_filter",
-        "publication.column_list",
-        "publication.missing",
-        "publication.publishes_updates",
-    ];
-    assert_eq!(found.errors(), expected);
-    // the filter goes with the list
-    for code in expected.iter().filter(|code| !["publication.missing", "publication.column_list"].contains(*code)) {
-        w.source.batch(&found.remedy(code)).await;
-    }
-    w.source.batch("create publication mine_inserts for table log with (publish = 'insert, truncate')").await;
-    assert_eq!(check(&w).await.errors(), [""; 0]);
-    assert_eq!(w.source.text("select pubupdate, pubtruncate from pg_publication where pubname = 'mine'").await, "t|t");
-}
-
-// What nothing tells the rows of is in no publication that we propose: its application goes on.
-#[tokio::test]
-async fn tables_that_would_refuse_updates_are_not_published() {
-    let w = World::new("mute").await;
-    w.both("create table t (id int primary key); create table bare (a int); create table uniq (a int not null unique, b int)")
-        .await;
-    w.source.batch("insert into bare values (1); insert into uniq values (1)").await;
-    let entries = "[[table]]\nsource = 'public.*'\nexclude = ['public.stranger']";
-    w.connector_with(|f| f.source += "publication = 'mine'\n", entries);
-    let found = check(&w).await;
-    assert_eq!(found.errors(), ["publication.missing", "table.no_key", "table.no_key"]);
-    assert!(found.what("table.exclude_unknown").contains("`public.stranger`"));
-    w.source.batch(&found.remedy("publication.missing")).await;
-    w.source.batch("update bare set a = 2; update uniq set b = 2; delete from bare").await;
-    for finding in found.0.iter().filter(|finding| finding["code"] == "table.no_key") {
-        w.source.batch(finding["remedy"]["text"].as_str().unwrap()).await;
-    }
-    assert_eq!(w.source.text("select relreplident from pg_class where relname = 'uniq'").await, "i");
-    let found = check(&w).await;
-    assert_eq!(found.errors(), ["publication.incomplete"]);
-    w.source.batch(&found.remedy("publication.incomplete")).await;
-    let found = check(&w).await;
-    assert_eq!(found.errors(), [""; 0]);
-    assert!(!found.has("publication.publishes_updates"));
-    w.source.batch("create table stranger (a int); alter publication mine add table stranger").await;
-    let found = check(&w).await;
-    assert_eq!(found.errors(), [""; 0]);
-    assert!(!found.has("table.exclude_unknown"));
-    w.source.batch(&found.remedy("publication.publishes_updates")).await;
-    assert!(!check(&w).await.has("publication.publishes_updates"));
-}
 
 #[tokio::test]
 async fn transactions_that_stall_the_slot() {
