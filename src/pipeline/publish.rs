@@ -8,8 +8,8 @@ use crate::finding::Finding;
 use crate::mapping::Rule;
 use crate::preflight::{self, Compiled};
 use crate::source::Published;
-use crate::source::publication::{self, publication};
-use crate::store::connector::ConnectorRecord;
+use crate::source::publication::{self, Publication, publication};
+use crate::store::{self, connector::ConnectorRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
@@ -93,13 +93,11 @@ async fn one(
     record: &mut ConnectorRecord,
 ) -> Result<(), PipelineError> {
     let made = record.made.publications.iter().any(|made| made == name);
-    let Some(found) = publication(source, name).await? else {
-        if made {
-            return Err(lapsed(
-                "publication.gone",
-                &format!("the publication `{name}`, which was made for this connector, is gone"),
-            ));
-        }
+    let found = publication(source, name).await?;
+    if made {
+        whole(name, found.as_ref(), published)?;
+    }
+    let Some(found) = found else {
         let sql = publication::create_sql(name, tables, published);
         note(record, name);
         return run(source, &sql).await;
@@ -107,9 +105,6 @@ async fn one(
     let missing = found.missing(tables);
     let carried = found.tables.iter().map(|table| &table.name);
     let surplus: Vec<TableName> = carried.filter(|table| strangers.contains(table) && !tables.contains(table)).cloned().collect();
-    if made && (!found.published.has_all_of(published) || !found.via_root) {
-        return Err(lapsed("publication.operations", &format!("the publication `{name}` no longer publishes everything")));
-    }
     let ours = made || (connector.source.publication.is_none() && !found.all_tables);
     if ours {
         note(record, name);
@@ -134,6 +129,30 @@ async fn one(
         run(source, &publication::remove_sql(name, &surplus)).await?;
     }
     Ok(())
+}
+
+/// Whether those that were made for the connector are as they were made, whatever tables they carry.
+///
+/// # Errors
+/// See [`PipelineError`]: what they lack, or a database could not be asked.
+pub async fn all_whole(connector: &Connector, source: &Client, target: &Client) -> Result<(), PipelineError> {
+    let Some(record) = store::connector::read(target, &connector.name).await? else { return Ok(()) };
+    for name in &record.made.publications {
+        let published = if *name == connector.inserts_publication() { Published::INSERTS } else { Published::ALL };
+        whole(name, publication(source, name).await?.as_ref(), published)?;
+    }
+    Ok(())
+}
+
+fn whole(name: &str, found: Option<&Publication>, published: Published) -> Result<(), PipelineError> {
+    let Some(found) = found else {
+        let what = format!("the publication `{name}`, which was made for this connector, is gone");
+        return Err(lapsed("publication.gone", &what));
+    };
+    if found.published.has_all_of(published) && found.via_root {
+        return Ok(());
+    }
+    Err(lapsed("publication.operations", &format!("the publication `{name}` no longer publishes everything")))
 }
 
 /// Somebody else's hand on what we made: nobody knows since when the stream has lacked something.

@@ -319,7 +319,7 @@ both_logs!(targets_that_lie_in_one_another, |w| {
 both_logs!(a_publication_that_somebody_alters, |w| {
     w.both("create table t (id int primary key); create table u (id int primary key)").await;
     w.connector("[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.u'");
-    for text in ["halt", "again", "fit", "publication"] {
+    for text in ["halt", "again", "fit", "publication", "stays as it was"] {
         w.expect_log(text);
     }
     let mut d = Daemon::run(&w);
@@ -330,8 +330,10 @@ both_logs!(a_publication_that_somebody_alters, |w| {
         .await;
     stays_halted(&w, &d, "public.t", "the publication did not carry all of the table").await;
     arrives(&w, "u").await;
+    w.source.batch(&format!("alter publication {publication} drop table u")).await;
+    stays_halted(&w, &d, "public.u", "the publication did not carry all of the table").await;
     w.source.batch(&format!("alter publication {publication} set (publish = 'insert')")).await;
-    assert_eq!(d.exit().await, 1, "found while it runs");
+    assert_eq!(d.exit().await, 1, "found while it runs, though nothing is left to follow");
     drop(d);
     for sql in ["", "drop publication $"] {
         w.source.batch(&sql.replace('$', &publication)).await;

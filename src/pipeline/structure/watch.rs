@@ -4,7 +4,7 @@ use super::changed;
 use crate::change::TableName;
 use crate::config::Connector;
 use crate::pipeline::leaves::{self, Stand};
-use crate::pipeline::{PipelineError, Tasks, chain, entries, session};
+use crate::pipeline::{PipelineError, Tasks, chain, entries, publish, session};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ pub(super) const EVERY: Duration = Duration::from_secs(10);
 /// While the stream is on its way to where something is to be done.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Ends when a table's structure changes, or its partitions, or a pattern takes a table that is new, but for those that are `known` not to fit, by
-/// the name of either side.
+/// Ends when a publication of ours lapses, a table's structure changes, or its partitions, or a pattern takes a table that is new, but for
+/// those that are `known` not to fit, by the name of either side.
 pub async fn until_one_changes(connector: &Connector, with_source: bool, known: &BTreeSet<TableName>) {
     let mut pause = EVERY;
     loop {
@@ -39,6 +39,9 @@ async fn look_again(connector: &Connector, with_source: bool, known: &BTreeSet<T
         return Ok(Stand::Due);
     }
     match &source {
+        Some(source) if matches!(publish::all_whole(connector, source, &target).await, Err(PipelineError::Findings(_))) => {
+            Ok(Stand::Due)
+        }
         Some(source) if Box::pin(entries::one_came(connector, source, &target, known)).await? => Ok(Stand::Due),
         Some(source) => leaves::stand(source, &target, connector, known).await,
         None => Ok(Stand::AsKnown),
