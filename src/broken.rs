@@ -152,6 +152,8 @@ mod kept {
         OffsetIgnored,
         PositionForgotten,
         CaptureEpochForgotten,
+        /// A batch that is cut short knows a capture from behind the cut.
+        CaptureOfBehind,
         /// What was read before a partition was begun anew counts.
         OldRunTaken,
         /// Whoever lost a partition may still move its checkpoint.

@@ -24,6 +24,8 @@ pub struct Progress {
 pub struct HaltedTable {
     pub halted: Halted,
     pub failed: Option<Item>,
+    /// Its copy says so. What the stream says comes first.
+    by_copy: bool,
 }
 
 /// Between two lines of the log on what one table waits for.
@@ -80,11 +82,33 @@ impl Board {
     }
 
     pub fn halted(&self, target: &TableName, halted: Halted, failed: Option<Item>) {
-        lock(&self.halted).insert(target.clone(), HaltedTable { halted, failed });
+        lock(&self.halted).insert(target.clone(), HaltedTable { halted, failed, by_copy: false });
     }
 
     pub fn resumed(&self, target: &TableName) {
         lock(&self.halted).remove(target);
+    }
+
+    /// Its copy stands still. Gives whether that is what is said of it: it may be halted for another reason.
+    pub fn copy_halted(&self, target: &TableName, halted: Halted) -> bool {
+        let mut all = lock(&self.halted);
+        let says = all.get(target).is_none_or(|known| known.by_copy);
+        if says {
+            all.insert(target.clone(), HaltedTable { halted, failed: None, by_copy: true });
+        }
+        says
+    }
+
+    /// What its copy says.
+    pub fn copy_halt(&self, target: &TableName) -> Option<Halted> {
+        lock(&self.halted).get(target).filter(|known| known.by_copy).map(|known| known.halted.clone())
+    }
+
+    pub fn copy_resumed(&self, target: &TableName) {
+        let mut all = lock(&self.halted);
+        if all.get(target).is_some_and(|known| known.by_copy) {
+            all.remove(target);
+        }
     }
 
     pub fn halted_tables(&self) -> BTreeMap<TableName, HaltedTable> {

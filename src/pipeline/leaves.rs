@@ -4,6 +4,7 @@
 //! of a partition after that is newer than what was done to it.
 
 use super::held::{Held, held};
+use super::structure::Unfit;
 use super::{PipelineError, Tasks, session};
 use crate::catalog;
 use crate::change::{EndLsn, Lsn, TableName};
@@ -189,20 +190,14 @@ pub enum Stand {
 ///
 /// # Errors
 /// A database could not be asked.
-pub async fn stand(
-    source: &Client,
-    target: &Client,
-    connector: &Connector,
-    known: &BTreeSet<TableName>,
-) -> Result<Stand, PipelineError> {
+pub async fn stand(source: &Client, target: &Client, connector: &Connector, unfit: &Unfit) -> Result<Stand, PipelineError> {
     let records = table_state::leaves(target, &connector.name).await?;
     if records.is_empty() {
         return Ok(Stand::AsKnown);
     }
     let Some(held) = held(target, &connector.name).await? else { return Ok(Stand::AsKnown) };
-    let is_due = |state: &&TableState| {
-        state.copied && records.contains_key(&state.target) && !known.contains(&state.source) && !known.contains(&state.target)
-    };
+    let is_due =
+        |state: &&TableState| state.copied && records.contains_key(&state.target) && !unfit.has(&state.source, &state.target);
     let due: Vec<&TableState> = held.tables.iter().filter(is_due).collect();
     let names: Vec<TableName> = due.iter().map(|state| state.source.clone()).collect();
     let found = look(source, &names).await?;
@@ -257,7 +252,7 @@ pub async fn partitions_are_known(connector: &Connector) -> Result<bool, Pipelin
         return Ok(true);
     }
     let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
-    Ok(stand(&source, &target, connector, &BTreeSet::new()).await? == Stand::AsKnown)
+    Ok(stand(&source, &target, connector, &Unfit::default()).await? == Stand::AsKnown)
 }
 
 #[cfg(test)]

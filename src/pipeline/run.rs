@@ -9,8 +9,9 @@ use super::lives::{End, LAST_WORDS, Lives, given_up, past, stopped};
 use super::local::copies::{Common, Copies};
 use super::local::{LocalError, LocalWriter};
 use super::prepare::{FirstCopy, Prepared, prepare};
+use super::structure::{self, Unfit};
 use super::turn::Turns;
-use super::{PipelineError, Tasks, after_load, copy, recheck, session, structure};
+use super::{PipelineError, Tasks, after_load, copy, recheck, session};
 use crate::apply::Applier;
 use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
@@ -20,7 +21,6 @@ use crate::store::table_state::TableState;
 use crate::store::{checkpoint, table_state};
 use crate::target::{Session, origin};
 use crate::telemetry::Meter;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -145,9 +145,10 @@ impl Life {
         let end = taken.end_lsn.unwrap_or_default();
         let at = taken.position.unwrap_or(Position::start_of(incarnation, CommitLsn(end.0)));
         let next = Position::start_of(incarnation, CommitLsn(Lsn(at.commit.0.0 + 1)));
-        let (mut plans, mut gates, mut held, mut unfit) = (Vec::new(), Vec::new(), Vec::new(), left_out);
+        let (mut plans, mut gates, mut held) = (Vec::new(), Vec::new(), Vec::new());
+        let mut unfit = Unfit { sources: left_out, ..Unfit::default() };
         held.extend(misfits.iter().map(|_| Gate::Misfit));
-        unfit.extend(misfits.into_iter().map(|misfit| misfit.target));
+        unfit.targets.extend(misfits.into_iter().map(|misfit| misfit.target));
         for one in compiled {
             let Some(state) = states.iter().find(|state| state.target == one.rule.target) else { continue };
             match one.plan {
@@ -170,7 +171,7 @@ impl Life {
                 }
                 Err(findings) => {
                     let halted = table_state::Halted::by(&findings);
-                    unfit.insert(state.target.clone());
+                    unfit.targets.insert(state.target.clone());
                     tracing::error!(table = %state.target, "table halted: {}\n  hint: {}", halted.because, halted.hint);
                     let from = state.lacks_from.unwrap_or(next);
                     table_state::halt(target, &self.connector.name, &state.target, Some(from), &halted).await?;
@@ -346,7 +347,7 @@ struct Setup {
     /// The source's system identifier and timeline.
     system: (String, u32),
     /// Tables whose entry does not fit, and source tables that are left out.
-    unfit: BTreeSet<TableName>,
+    unfit: Unfit,
     incarnation: u32,
     durable: EndLsn,
 }

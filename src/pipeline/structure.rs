@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-pub use watch::until_one_changes;
+pub use watch::{Unfit, until_one_changes};
 use watched::Watched;
 
 /// What a table's rows hang on, as it was when the table was taken on.

@@ -29,6 +29,7 @@ pub async fn leave(target: &Client, connector: &Connector, leaving: &[TableName]
 }
 
 /// A new table whose entry does not fit.
+#[derive(Clone, Debug)]
 pub struct Misfit {
     pub source: TableName,
     pub target: TableName,

@@ -229,9 +229,9 @@ pub async fn complete(
                           WHERE connector = $1 AND target_schema = $3 AND target_name = $4 RETURNING rows, bytes)
                UPDATE tablelift.table_state SET state = 'follow', copied_at = pg_catalog.now(), window_until = greatest(window_until, $6::text::pg_lsn),
                rows_copied = (SELECT coalesce(sum(rows), 0) FROM ranges), bytes_copied = (SELECT coalesce(sum(bytes), 0) FROM ranges),
-               halted_because = CASE WHEN lacks_from IS NOT NULL THEN halted_because END,
-               hint = CASE WHEN lacks_from IS NOT NULL THEN hint END,
-               halted_at = CASE WHEN lacks_from IS NOT NULL THEN halted_at END
+               halted_because = CASE WHEN hint NOT LIKE 'copy: %' THEN halted_because END,
+               hint = CASE WHEN hint NOT LIKE 'copy: %' THEN hint END,
+               halted_at = CASE WHEN hint NOT LIKE 'copy: %' THEN halted_at END
                FROM mine WHERE connector = $1 AND target_schema = $3 AND target_name = $4";
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
         [&connector, &epoch, &target.schema, &target.name, &checkpoint::LOCAL, &window.to_string()];

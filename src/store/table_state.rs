@@ -316,3 +316,28 @@ pub async fn lift(client: &Client, connector: &str, target: &TableName) -> Resul
     client.execute(sql, &[&connector, &target.schema, &target.name]).await.map_err(doing("lift a halt"))?;
     Ok(())
 }
+
+/// A table's copy stands still: its hint begins with `copy: `, as capture's does with `capture: `. What the stream says comes first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn halt_copy(client: &Client, connector: &str, target: &TableName, halted: &Halted) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.table_state SET (halted_because, hint, halted_at) =
+               ($4, 'copy: ' || $5::text, coalesce(halted_at, pg_catalog.now()))
+               WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND (halted_because IS NULL OR hint LIKE 'copy: %')";
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+        [&connector, &target.schema, &target.name, &halted.because, &halted.hint];
+    client.execute(sql, &params).await.map_err(doing("record a halted copy"))?;
+    Ok(())
+}
+
+/// The table's copy goes on.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn lift_copy(client: &Client, connector: &str, target: &TableName) -> Result<(), StoreError> {
+    let sql = "UPDATE tablelift.table_state SET (halted_because, hint, halted_at) = (NULL, NULL, NULL)
+               WHERE connector = $1 AND target_schema = $2 AND target_name = $3 AND hint LIKE 'copy: %'";
+    client.execute(sql, &[&connector, &target.schema, &target.name]).await.map_err(doing("lift a copy's halt"))?;
+    Ok(())
+}

@@ -192,6 +192,23 @@ both_logs!(an_entry_comes_too_early, |w| {
     w.equal("table t").await;
 });
 
+// What stands still hides nothing that becomes of another table, though its target has that one's name.
+both_logs!(names_that_cross, |w| {
+    w.both("create table t (id int primary key, v text); create table stays (id int primary key)").await;
+    w.target.batch("create table other (id int primary key, v text)").await;
+    w.source.batch("insert into t values (1, 'a')").await;
+    let entries = "[[table]]\nsource = 'public.t'\ntarget = 'public.other'\n[[table]]\nsource = 'public.stays'\n";
+    w.connector(entries);
+    w.expect_log("halted");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.connector(&format!("{entries}[[table]]\nsource = 'public.other'\ntarget = 'public.t'"));
+    d.hup();
+    halted(&w, "public.other", "no such table").await;
+    w.source.batch("alter table t alter v type text using upper(v)").await;
+    halted(&w, "public.t", "written anew").await;
+});
+
 // A file that cannot be followed at all changes nothing.
 both_logs!(a_file_that_cannot_be, |w| {
     w.expect_log("stays as it was");

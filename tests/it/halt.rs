@@ -456,6 +456,29 @@ async fn a_new_column_while_apply_is_away() {
     w.equal("table t").await;
 }
 
+/// Whoever takes partitions of a halted table over says what becomes of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_halt_that_another_takes_over() {
+    let w = World::kafka("taker").await;
+    w.both("create table t (id int primary key, v text)").await;
+    w.connector_with(|file| file.log = "partitions = 4".to_owned(), "[[table]]\nsource = 'public.t'");
+    for text in ["halt", "cannot listen"] {
+        w.expect_log(text);
+    }
+    let _capture = Daemon::start(&w, "capture", &[]);
+    let (stays, mut goes) = (Daemon::start(&w, "apply", &[]), Daemon::start(&w, "apply", &[]));
+    w.settle().await;
+    w.target.batch("alter table t add constraint nothing check (false) not valid").await;
+    w.source.batch("insert into t select g, 'halts' from generate_series(1, 100) g").await;
+    eventually("both are halted", PATIENCE, async || [&stays, &goes].iter().all(|d| d.log().contains("table halted"))).await;
+    w.target.batch("alter table t drop constraint nothing").await;
+    goes.term();
+    assert_eq!(goes.exit().await, 0);
+    eventually("it is halted no more", PATIENCE, async || w.table("public.t").await["state"] != "halted").await;
+    w.settle().await;
+    w.equal("table t").await;
+}
+
 // The server quotes what it cannot read also in what it says of statements.
 both_logs!(a_value_is_not_told, |w| {
     w.source.batch("create table t (id int primary key, v text)").await;

@@ -149,6 +149,8 @@ const FAULTS: &[Fault] = &[
     Fault::Of(Blow::Tamper),
     Fault::Of(Blow::Rows),
     Fault::Of(Blow::Rows),
+    Fault::Of(Blow::Bar),
+    Fault::Of(Blow::Bar),
 ];
 
 /// A process, or the place where one should be.

@@ -84,6 +84,8 @@ pub struct Target {
     /// Counts restarts.
     pub life: u64,
     pub epochs: i64,
+    /// No row of this table fits a constraint that somebody has added, until then.
+    pub barred: Option<(usize, Instant)>,
 }
 
 type Overlay = BTreeMap<Key, Option<Val>>;
@@ -201,6 +203,7 @@ impl Target {
 
     /// Adds a row. `conflict`: an equal key is overwritten.
     pub fn add(&mut self, tx: &mut Tx, table: usize, row: &Cells, conflict: bool) -> Result<(), Stop> {
+        self.fits(table)?;
         self.share(tx, &Key::Table(table))?;
         let shape = &SHAPES[table];
         let key = match key_of(table, row) {
@@ -218,6 +221,15 @@ impl Target {
         }
         tx.overlay.insert(key, Some(Val::Row(row.clone())));
         Ok(())
+    }
+
+    fn fits(&self, table: usize) -> Result<(), Stop> {
+        match self.barred {
+            Some((barred, until)) if barred == table && Instant::now() < until => {
+                Err(refused("23514", table, "a row violates a check constraint").into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A unique index is at its value, or may come to it.
@@ -258,6 +270,7 @@ impl Target {
 
     /// Changes a row that is there.
     pub fn change(&mut self, tx: &mut Tx, table: usize, key: &Key, new: &Cells) -> Result<(), Stop> {
+        self.fits(table)?;
         self.share(tx, &Key::Table(table))?;
         self.lock(tx, key)?;
         let Some(Val::Row(old)) = self.get(tx, key) else { return Ok(()) };
@@ -300,7 +313,11 @@ pub fn key_of(table: usize, row: &Cells) -> Option<Vec<String>> {
 }
 
 fn unique(table: usize, what: &str) -> Refusal {
-    let mut refusal = Refusal::new("23505", format!("duplicate key value violates {what}"));
+    refused("23505", table, &format!("duplicate key value violates {what}"))
+}
+
+fn refused(code: &'static str, table: usize, what: &str) -> Refusal {
+    let mut refusal = Refusal::new(code, what.to_owned());
     refusal.table = Some(("shop".to_owned(), SHAPES[table].name.to_owned()));
     refusal
 }

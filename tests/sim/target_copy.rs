@@ -123,9 +123,7 @@ impl TargetSession {
                 let done = change_state(target, tx, table, |state| {
                     "follow".clone_into(&mut state.state);
                     state.window = state.window.max(Some(window));
-                    if state.lacks.is_none() {
-                        state.halted = None;
-                    }
+                    state.halted = state.halted.take().filter(|(_, hint)| !hint.starts_with("copy: "));
                 });
                 done.map(Answer::Done)
             });

@@ -40,6 +40,8 @@ const KNOWN: &[(&str, &[u32], &[u32])] = &[
     ("UPDATE tablelift.table_state SET lacks_from = coalesce", &[TEXT, TEXT, TEXT, TEXT, TEXT, TEXT], &[]),
     ("UPDATE tablelift.table_state SET lacks_from = $4", &[TEXT, TEXT, TEXT, TEXT], &[]),
     ("UPDATE tablelift.table_state SET halted_because = NULL", &[TEXT, TEXT, TEXT], &[]),
+    ("UPDATE tablelift.table_state SET (halted_because, hint, halted_at) = (NULL", &[TEXT, TEXT, TEXT], &[]),
+    ("UPDATE tablelift.table_state SET (halted_because", &[TEXT, TEXT, TEXT, TEXT, TEXT], &[]),
     ("SELECT EXISTS (SELECT FROM", &[], &[BOOL]),
     (
         "SELECT FROM tablelift.checkpoint WHERE connector = $1 AND topic = $3 AND partition = 0 AND epoch = $2",
@@ -262,6 +264,14 @@ impl TargetSession {
         if sql.starts_with("UPDATE tablelift.table_state SET lacks_from = $4") {
             let (table, from) = (number(2), optional_text(params, 3));
             return self.change_state(table, |state| (state.lacks, state.halted) = (from, None));
+        }
+        if sql.starts_with("UPDATE tablelift.table_state SET (halted_because") {
+            let halted = (!sql.contains("= (NULL")).then(|| (text_param(params, 3), format!("copy: {}", text_param(params, 4))));
+            return self.change_state(number(2), |state| {
+                if state.halted.as_ref().is_none_or(|(_, hint)| hint.starts_with("copy: ")) {
+                    state.halted = halted;
+                }
+            });
         }
         if sql.starts_with("UPDATE tablelift.table_state SET halted_because = NULL") {
             return self.change_state(number(2), |state| state.halted = None);

@@ -145,6 +145,10 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
                 return Err(format!("it does not get there: {}", world.lacks()));
             }
         }
+        if is_over && faults == 0 && world.lock().goes_on_when_asked() {
+            world.lock().tell("==== asked to go on");
+            life = None;
+        }
         let running = life.get_or_insert_with(|| Box::pin(daemon.life()));
         let next = if faults > 0 { fault_at } else { now + Duration::from_millis(50) };
         let ended = tokio::select! {
@@ -179,6 +183,7 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
                     Fault::Of(Blow::Tamper),
                     Fault::Of(Blow::Rows),
                     Fault::Of(Blow::Rows),
+                    Fault::Of(Blow::Bar),
                 ]);
                 world.lock().tell(&format!("==== {fault:?}"));
                 match fault {

@@ -67,6 +67,8 @@ pub enum Blow {
     Tamper,
     /// A person asks for rows to be read again.
     Rows,
+    /// Somebody adds a constraint to a table of the target that no row fits, and takes it back.
+    Bar,
 }
 
 impl World {
@@ -176,6 +178,10 @@ impl World {
             Blow::Resync => self.resync(false),
             Blow::Tamper => self.resync(true),
             Blow::Rows => self.resync_rows(),
+            Blow::Bar => {
+                let until = tokio::time::Instant::now() + Duration::from_secs(*self.rng.pick(&[2, 10, 40, 70]));
+                self.target.barred = Some((self.rng.index(SHAPES.len()), until));
+            }
         }
     }
 
@@ -259,6 +265,17 @@ impl World {
             self.target.put(tx, Key::Range(table, nth), Some(Val::Range(range)))?;
         }
         Ok(())
+    }
+
+    /// What halted a table is cured, and waits for a person's word.
+    pub fn goes_on_when_asked(&mut self) -> bool {
+        let halted = |(_, value): (&Key, &Val)| matches!(value, Val::State(state) if state.halted.is_some());
+        let cured = self.target.barred.is_some_and(|(_, until)| until <= tokio::time::Instant::now());
+        let asked = cured && self.target.committed.iter().any(halted);
+        if asked {
+            self.target.barred = None;
+        }
+        asked
     }
 
     /// The target holds all of it.

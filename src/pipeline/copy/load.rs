@@ -8,7 +8,7 @@ use crate::change::TableName;
 use crate::chunk::Range;
 use crate::pg::quote;
 use crate::pipeline::{PipelineError, after_load};
-use crate::store::{checkpoint, copy_range, table_state};
+use crate::store::{checkpoint, copy_range};
 use crate::target::TargetError;
 use tokio_postgres::Client;
 
@@ -31,10 +31,9 @@ pub async fn begin_anew(copying: &Copying, target: &Client, table: &TableName, r
 ///
 /// # Errors
 /// See [`PipelineError`].
-pub async fn build_keys(copying: &Copying, number: usize, client: &Client) -> Result<(), PipelineError> {
+pub async fn build_keys(copying: &Copying, number: usize) -> Result<(), PipelineError> {
     for target in &copying.tables[number].copying {
         after_load::key(&copying.connector, &copying.board, target).await?;
-        table_state::lift(client, &copying.connector.name, target).await?;
     }
     Ok(())
 }

@@ -79,8 +79,6 @@ pub struct Task {
     pub merge: bool,
     /// Those of its rows that are refused for the sake of others are to be read again.
     pub sift: bool,
-    /// The table was said to stand still.
-    pub halted: bool,
 }
 
 impl Task {
@@ -149,11 +147,10 @@ impl Work {
             }
             let units = table.pace.units();
             let (number, target, merge, sift) = (table.number, table.target.clone(), table.merge > 0, table.sift);
-            let halted = table.halted;
             if let Some(range) = table.ranges.iter_mut().find(|range| !range.done && !range.taken) {
                 range.taken = true;
                 let (nth, range) = (range.nth, range.range.clone());
-                return Next::Chunk(Task { table: at, number, target, nth, range, units, merge, sift, halted });
+                return Next::Chunk(Task { table: at, number, target, nth, range, units, merge, sift });
             }
         }
         wait.map_or(Next::Nothing, |wait| Next::Wait(wait.max(LOOK_AGAIN)))

@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_postgres::Client;
 
 /// How long a chunk should take: when nobody waits, and when changes flow.
 const AIM: Duration = Duration::from_secs(1);
@@ -237,10 +238,7 @@ impl<S: Sinks> Worker<S> {
         source.end().await?;
         sink.settle().await?;
         copying.board.waits(&task.target.to_string(), None);
-        if task.halted {
-            table_state::lift(sink.client(), &copying.connector.name, &task.target).await.map_err(PipelineError::from)?;
-            copying.board.resumed(&task.target);
-        }
+        goes_on(&copying, sink.client(), &task.target).await?;
         // no more at once than the limits allow in that time
         let time = copying.limits.spent([piped.rows, piped.bytes]).max(time);
         copying.work.settled(task, &reading.chunk, time, aim);
@@ -369,7 +367,7 @@ impl<S: Sinks> Worker<S> {
                 sweep::sweep(&copying, number, source, client).await?;
             }
             if copying.tables[number].loads {
-                match load::build_keys(&copying, number, client).await {
+                match load::build_keys(&copying, number).await {
                     Err(error) if error.fate() != Fate::Retry => return Ok(Finished::Refused(error)),
                     built => built?,
                 }
@@ -381,7 +379,7 @@ impl<S: Sinks> Worker<S> {
                     client.batch_execute(&format!("ANALYZE {}", quote::table(target))).await.ok();
                 }
                 copying.board.waits(&target.to_string(), None);
-                copying.board.resumed(target);
+                goes_on(&copying, client, target).await?;
                 tracing::info!(table = %target, "copied");
             }
             copying.window.completes(number, window);
@@ -456,16 +454,28 @@ enum Finished {
 pub async fn halt(copying: &Copying, target: &TableName, error: &PipelineError) {
     let halted = halted_by(error, "cure that, and it is tried again within 30 s; SIGHUP or a restart tries at once");
     let Copying { connector, board, .. } = copying;
-    if board.halted_tables().get(target).is_none_or(|known| known.halted != halted) {
+    board.waits(&target.to_string(), None);
+    let said = board.copy_halt(target);
+    if !board.copy_halted(target, halted.clone()) {
+        return;
+    }
+    if said.as_ref() != Some(&halted) {
         tracing::error!(table = %target, "the copy halted: {}\n  hint: {}", halted.because, halted.hint);
     }
-    board.waits(&target.to_string(), None);
     let tasks = crate::pipeline::Tasks::default();
     let opened = crate::pipeline::session::open(&tasks, &connector.target.endpoint, &connector.object_name()).await;
     if let Ok(client) = opened {
-        table_state::halt(&client, &connector.name, target, None, &halted).await.ok();
+        table_state::halt_copy(&client, &connector.name, target, &halted).await.ok();
     }
-    board.halted(target, halted, None);
+}
+
+/// Its rows come: takes back what was said of its copy, and nothing that the stream says.
+async fn goes_on(copying: &Copying, client: &Client, target: &TableName) -> Result<(), PipelineError> {
+    if copying.board.copy_halt(target).is_some() {
+        table_state::lift_copy(client, &copying.connector.name, target).await?;
+        copying.board.copy_resumed(target);
+    }
+    Ok(())
 }
 
 /// Takes the chunk's turn and its snapshot.

@@ -24,8 +24,10 @@ use crate::pipeline::gate::{Gate, Gates};
 use crate::pipeline::lives::{End, Lives, if_attended, stopped};
 use crate::pipeline::prepare::{FirstCopy, Prepared, prepare};
 use crate::pipeline::run::{RunOptions, stands_by};
+use crate::pipeline::structure::{Unfit, until_one_changes};
+use crate::pipeline::take_on::{self, Misfit};
 use crate::pipeline::turn::Turns;
-use crate::pipeline::{PipelineError, Tasks, session, structure, take_on};
+use crate::pipeline::{PipelineError, Tasks, session};
 use crate::preflight::Compiled;
 use crate::source::{self, Reader, SlotName, SourceError};
 use crate::store::table_state::Halted;
@@ -58,7 +60,7 @@ pub struct CaptureLife {
     /// Tables whose entry does not fit as this life began, or whose structure is another: they stand still in it.
     pub unfit: BTreeMap<TableName, Halted>,
     /// New source tables whose entry does not fit: they have no topic yet.
-    pub apart: BTreeSet<TableName>,
+    pub apart: Vec<Misfit>,
     /// Source tables that a pattern takes, and that are left alone.
     pub left_out: BTreeSet<TableName>,
     /// The tables' topics, as far as known.
@@ -78,7 +80,7 @@ impl CaptureLife {
             publish: Arc::new(|_| {}),
             refused: BTreeMap::new(),
             unfit: BTreeMap::new(),
-            apart: BTreeSet::new(),
+            apart: Vec::new(),
             left_out: BTreeSet::new(),
             topics: BTreeMap::new(),
             fits: false,
@@ -259,8 +261,11 @@ impl CaptureLife {
         let connector = Arc::clone(&self.connector);
         let fits = misfits.until_one_fits(&connector);
         tokio::pin!(fits);
-        let unfit = self.unfit.keys().chain(&self.apart).chain(&self.left_out).cloned().collect();
-        let changes = if_attended(setup.attended, structure::until_one_changes(&connector, true, &unfit));
+        let unfit = Unfit {
+            sources: self.unfit.keys().chain(&self.left_out).cloned().collect(),
+            targets: self.apart.iter().map(|misfit| misfit.target.clone()).collect(),
+        };
+        let changes = if_attended(setup.attended, until_one_changes(&connector, true, &unfit));
         tokio::pin!(changes);
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -362,7 +367,7 @@ impl CaptureLife {
             meter,
             board: Arc::clone(&self.board),
             incarnation: *incarnation,
-            misfits: Misfits::of(self.unfit.keys().chain(&self.apart).cloned()),
+            misfits: Misfits::of(self.unfit.keys().chain(self.apart.iter().map(|misfit| &misfit.source)).cloned()),
             window: copies.window.clone(),
             at: Standing::default(),
         })

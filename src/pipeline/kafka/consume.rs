@@ -16,7 +16,8 @@ use crate::log::kafka::{Consumer, ControlTail, Tail};
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{Busy, Side};
 use crate::pipeline::lives::{End, Lives, given_up, if_attended, stopped};
-use crate::pipeline::{PipelineError, Tasks, after_load, session, structure};
+use crate::pipeline::structure::{self, Unfit};
+use crate::pipeline::{PipelineError, Tasks, after_load, session};
 use crate::store::{self, checkpoint, table_state};
 use crate::target::{Session, origin};
 use crate::telemetry::Meter;
@@ -95,11 +96,6 @@ impl ApplyLife {
         let plans = Arc::new(fit);
         let meter = Arc::new(Meter::new(&connector.name, plans.iter().map(|plan| (plan.source.clone(), plan.target.clone()))));
         (self.publish)(Arc::clone(&meter));
-        // every life tries every table anew
-        for plan in plans.iter() {
-            table_state::lift(&target, &connector.name, &plan.target).await?;
-            self.board.resumed(&plan.target);
-        }
         for (table, halted) in &broken {
             tracing::error!(table = %table, "table halted: {}\n  hint: {}", halted.because, halted.hint);
             table_state::halt(&target, &connector.name, table, None, halted).await?;
@@ -136,8 +132,8 @@ impl ApplyLife {
         }
         let changed = watch_tables(kafka, name, seen);
         tokio::pin!(changed);
-        let known = half.broken.iter().cloned().collect();
-        let others = if_attended(attended, structure::until_one_changes(&connector, false, &known));
+        let unfit = Unfit { targets: half.broken.iter().cloned().collect(), ..Unfit::default() };
+        let others = if_attended(attended, structure::until_one_changes(&connector, false, &unfit));
         tokio::pin!(others);
         let judged = if_attended(attended, structure::until_one_is_judged(&connector, &unjudged));
         tokio::pin!(judged);

@@ -108,7 +108,9 @@ impl Work {
         self.next_offset = offset;
         self.position = position;
         // a newer capture that comes behind it would make void what its predecessor sent before that
-        self.capture_epoch = capture_epoch;
+        if !broken!(CaptureOfBehind) {
+            self.capture_epoch = capture_epoch;
+        }
         self.marker = None;
     }
 }

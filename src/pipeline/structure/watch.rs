@@ -12,13 +12,26 @@ pub(super) const EVERY: Duration = Duration::from_secs(10);
 /// While the stream is on its way to where something is to be done.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Tables that a life knows not to fit: those of a source table, or of one entry by its target.
+#[derive(Clone, Debug, Default)]
+pub struct Unfit {
+    pub sources: BTreeSet<TableName>,
+    pub targets: BTreeSet<TableName>,
+}
+
+impl Unfit {
+    pub fn has(&self, source: &TableName, target: &TableName) -> bool {
+        self.sources.contains(source) || self.targets.contains(target)
+    }
+}
+
 /// Ends when a publication of ours lapses, a table's structure changes, or its partitions, or a pattern takes a table that is new, but for
-/// those that are `known` not to fit, by the name of either side.
-pub async fn until_one_changes(connector: &Connector, with_source: bool, known: &BTreeSet<TableName>) {
+/// those that do not fit.
+pub async fn until_one_changes(connector: &Connector, with_source: bool, unfit: &Unfit) {
     let mut pause = EVERY;
     loop {
         tokio::time::sleep(std::mem::replace(&mut pause, EVERY)).await;
-        match look_again(connector, with_source, known).await {
+        match look_again(connector, with_source, unfit).await {
             Ok(Stand::Due) => return,
             Ok(Stand::Waits) => pause = SOON,
             Ok(Stand::AsKnown) => {}
@@ -27,7 +40,7 @@ pub async fn until_one_changes(connector: &Connector, with_source: bool, known: 
     }
 }
 
-async fn look_again(connector: &Connector, with_source: bool, known: &BTreeSet<TableName>) -> Result<Stand, PipelineError> {
+async fn look_again(connector: &Connector, with_source: bool, unfit: &Unfit) -> Result<Stand, PipelineError> {
     let (tasks, name) = (Tasks::default(), connector.object_name());
     let target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
     let source = match with_source {
@@ -35,15 +48,15 @@ async fn look_again(connector: &Connector, with_source: bool, known: &BTreeSet<T
         false => None,
     };
     let changed = changed(source.as_ref(), &target, connector).await?;
-    if changed.iter().any(|(table, (source, _))| !known.contains(table) && !known.contains(source)) {
+    if changed.iter().any(|(target, (source, _))| !unfit.has(source, target)) {
         return Ok(Stand::Due);
     }
     match &source {
         Some(source) if matches!(publish::all_whole(connector, source, &target).await, Err(PipelineError::Findings(_))) => {
             Ok(Stand::Due)
         }
-        Some(source) if Box::pin(entries::one_came(connector, source, &target, known)).await? => Ok(Stand::Due),
-        Some(source) => leaves::stand(source, &target, connector, known).await,
+        Some(source) if Box::pin(entries::one_came(connector, source, &target, &unfit.sources)).await? => Ok(Stand::Due),
+        Some(source) => leaves::stand(source, &target, connector, unfit).await,
         None => Ok(Stand::AsKnown),
     }
 }

@@ -52,7 +52,7 @@ impl CaptureLife {
         let kafka = connector.kafka().cloned().expect("capture is started for a Kafka log only");
         let name = connector.object_name();
         self.note_unfit(&prepared.compiled);
-        self.apart = prepared.misfits.iter().map(|misfit| misfit.source.clone()).collect();
+        self.apart = prepared.misfits.clone();
         self.left_out.clone_from(&prepared.left_out);
         // Before anything of the log is looked at: so the captures' epochs follow one another as the target's do. Whoever draws after us sees
         // in the control topic what we have said, or we see that he has drawn, and bring nothing.

@@ -83,6 +83,7 @@ impl Half {
                 waiting: None,
             });
         }
+        self.anew().await?;
         self.consumer.start(assignment, starts);
         self.streaming = Some(self.board.streams());
         self.tell_oldest();

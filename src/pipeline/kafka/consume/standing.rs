@@ -38,6 +38,33 @@ impl Half {
         self.halt(spec, Some(at), halt.because, halt.hint).await
     }
 
+    /// Whoever comes to partitions, or back to them, tries their tables anew: what had stopped them is forgotten, and was perhaps another's.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn anew(&mut self) -> Result<(), PipelineError> {
+        let states = table_state::read(self.session.client(), &self.connector).await?;
+        let known = self.board.halted_tables();
+        for spec in 0..self.specs.len() {
+            if self.is_broken(spec) {
+                continue;
+            }
+            self.waits(spec, None);
+            let ours = self.shares.iter().any(|share| share.spec == spec);
+            for table in self.targets(spec) {
+                if ours && states.iter().any(|state| state.target == table && state.halted.is_some()) {
+                    table_state::lift(self.session.client(), &self.connector, &table).await?;
+                }
+                if known.contains_key(&table) {
+                    // the target's table may be another one by now
+                    self.session.forget();
+                    self.board.resumed(&table);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn targets(&self, spec: usize) -> Vec<TableName> {
         self.specs[spec].rules.iter().map(|rule| rule.target.clone()).collect()
     }
