@@ -103,4 +103,6 @@ both_logs!(rows_that_are_there_are_not_mixed_with, |w| {
     w.target.batch("delete from orders where origin = 'us'").await;
     d.hup();
     arrived(&w).await;
+    let status = w.status().await;
+    assert!(status["tables"].as_array().unwrap().iter().all(|table| table["state"] == "follow"), "{status:#}");
 });

@@ -69,10 +69,10 @@ impl Daemon {
         }
     }
 
-    /// One life, until something ends it; or for ever.
-    pub fn life(&self) -> impl Future<Output = Result<End, PipelineError>> + use<> {
+    /// One life of a process that has this board, until something ends it; or for ever.
+    pub fn life(&self, board: &Arc<Board>) -> impl Future<Output = Result<End, PipelineError>> + use<> {
         let (world, compiled, connector) = (self.world.clone(), self.compiled.clone(), Arc::clone(&self.connector));
-        let board = Arc::new(Board::default());
+        let board = Arc::clone(board);
         let mut life = Life {
             connector: Arc::clone(&connector),
             options: RunOptions { endpos: None, copy: FirstCopy::Make, log_only: false },

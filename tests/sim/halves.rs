@@ -57,10 +57,10 @@ impl World {
 }
 
 impl Daemon {
-    fn capture(&self) -> impl Future<Output = Result<End, PipelineError>> + use<> {
+    fn capture(&self, board: &Arc<Board>) -> impl Future<Output = Result<End, PipelineError>> + use<> {
         let (world, compiled, connector) = (self.world.clone(), self.compiled.clone(), Arc::clone(&self.connector));
         let mut stop = self.stopped.clone();
-        let board = Arc::new(Board::default());
+        let board = Arc::clone(board);
         let mut life = CaptureLife::new(Arc::clone(&connector), Arc::clone(&board));
         life.options = RunOptions { endpos: None, copy: FirstCopy::Make, log_only: false };
         life.stop = stop.clone();
@@ -85,9 +85,9 @@ impl Daemon {
         }
     }
 
-    fn apply(&self) -> impl Future<Output = Result<End, PipelineError>> + use<> {
+    fn apply(&self, board: &Arc<Board>) -> impl Future<Output = Result<End, PipelineError>> + use<> {
         let (connector, stop, compiled) = (Arc::clone(&self.connector), self.stopped.clone(), self.compiled.clone());
-        let board = Arc::new(Board::default());
+        let board = Arc::clone(board);
         let mut life =
             ApplyLife { connector: Arc::clone(&connector), stop, board: Arc::clone(&board), publish: Arc::new(|_| {}) };
         async move {
@@ -156,6 +156,8 @@ const FAULTS: &[Fault] = &[
 /// A process, or the place where one should be.
 struct Role {
     life: Option<Life>,
+    /// Of the process, for all its lives.
+    board: Arc<Board>,
     wanted: bool,
     not_before: Instant,
     /// It stands still until then.
@@ -164,7 +166,7 @@ struct Role {
 
 impl Role {
     fn new(wanted: bool) -> Self {
-        Self { life: None, wanted, not_before: Instant::now(), still: Instant::now() }
+        Self { life: None, board: Arc::default(), wanted, not_before: Instant::now(), still: Instant::now() }
     }
 
     async fn ended(&mut self) -> Result<End, PipelineError> {
@@ -175,6 +177,17 @@ impl Role {
             }
             None => std::future::pending().await,
         }
+    }
+
+    /// Another process comes in its place. Gives what it was doing.
+    fn taken(&mut self) -> Option<Life> {
+        self.board = Arc::default();
+        self.life.take()
+    }
+
+    /// Says of a table that it is halted.
+    fn says_halted(&self) -> bool {
+        self.wanted && !self.board.halted_tables().is_empty()
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -210,7 +223,7 @@ pub async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinH
             if world.failure.is_some() {
                 return Ok(());
             }
-            if is_over && world.has_come() {
+            if is_over && world.has_come() && !all.roles.iter().any(Role::says_halted) {
                 if *quiet.get_or_insert(now + QUIET) <= now {
                     return Ok(());
                 }
@@ -242,7 +255,11 @@ impl Processes<'_> {
         for (number, role) in self.roles.iter_mut().enumerate() {
             if role.is_due(now) {
                 role.still = now;
-                role.life = Some(if number == 0 { Box::pin(self.daemon.capture()) } else { Box::pin(self.daemon.apply()) });
+                role.life = Some(if number == 0 {
+                    Box::pin(self.daemon.capture(&role.board))
+                } else {
+                    Box::pin(self.daemon.apply(&role.board))
+                });
             }
         }
         let waiting = self.roles.iter().filter(|role| role.wanted && role.life.is_none()).map(|role| role.not_before).min();
@@ -277,14 +294,14 @@ impl Processes<'_> {
         self.world.lock().tell(&format!("==== {fault:?}"));
         let apply = 1 + self.rng.index(2);
         match fault {
-            Fault::KillCapture => self.roles[0].life = None,
-            Fault::KillApply => self.roles[apply].life = None,
-            Fault::KillAll => self.roles.iter_mut().for_each(|role| role.life = None),
+            Fault::KillCapture => drop(self.roles[0].taken()),
+            Fault::KillApply => drop(self.roles[apply].taken()),
+            Fault::KillAll => self.roles.iter_mut().for_each(|role| drop(role.taken())),
             Fault::ZombieCapture => {
-                self.zombies.extend(self.roles[0].life.take());
+                self.zombies.extend(self.roles[0].taken());
                 self.world.lock().source.reader = None;
             }
-            Fault::ZombieApply => self.zombies.extend(self.roles[apply].life.take()),
+            Fault::ZombieApply => self.zombies.extend(self.roles[apply].taken()),
             Fault::Stall => {
                 let number = self.rng.index(3);
                 self.roles[number].still = Instant::now() + Duration::from_millis(self.rng.below(3000));
@@ -297,7 +314,7 @@ impl Processes<'_> {
             Fault::Rebalance => self.world.lock().rebalance(),
             Fault::Second => {
                 self.roles[2].wanted = !self.roles[2].wanted;
-                self.roles[2].life = None;
+                drop(self.roles[2].taken());
             }
             Fault::BrokerAway => {
                 let until = Instant::now() + Duration::from_millis(self.rng.below(3000));

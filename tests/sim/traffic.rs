@@ -7,9 +7,10 @@ use super::source::SHAPES;
 use super::world::{Blow, Seen, Shared, World};
 use crate::config::LogKind;
 use crate::fate::Fate;
-use crate::pipeline::{End, PipelineError};
+use crate::pipeline::{Board, End, PipelineError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// So long, on the model's clock, the daemon has to get everything there once the traffic has ended.
@@ -131,6 +132,7 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
     };
     let mut zombies: FuturesUnordered<Life> = FuturesUnordered::new();
     let mut life: Option<Life> = None;
+    let mut board = Arc::new(Board::default());
     let mut until = None;
     let mut fault_at = tokio::time::Instant::now() + Duration::from_millis(rng.below(300));
     loop {
@@ -138,18 +140,19 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
         let is_over = traffic.is_finished() && world.lock().source.all_visible();
         {
             let world = world.lock();
-            if world.failure.is_some() || is_over && world.is_there() {
+            let halted = board.halted_tables();
+            if world.failure.is_some() || is_over && world.is_there() && halted.is_empty() {
                 return Ok(());
             }
             if is_over && *until.get_or_insert(now + PATIENCE) <= now {
-                return Err(format!("it does not get there: {}", world.lacks()));
+                return Err(format!("it does not get there: {}\n  halted: {halted:?}", world.lacks()));
             }
         }
         if is_over && faults == 0 && world.lock().goes_on_when_asked() {
             world.lock().tell("==== asked to go on");
             life = None;
         }
-        let running = life.get_or_insert_with(|| Box::pin(daemon.life()));
+        let running = life.get_or_insert_with(|| Box::pin(daemon.life(&board)));
         let next = if faults > 0 { fault_at } else { now + Duration::from_millis(50) };
         let ended = tokio::select! {
             biased;
@@ -187,8 +190,11 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
                 ]);
                 world.lock().tell(&format!("==== {fault:?}"));
                 match fault {
-                    Fault::Kill => life = None,
-                    Fault::Zombie => zombies.extend(life.take()),
+                    Fault::Kill => (life, board) = (None, Arc::default()),
+                    Fault::Zombie => {
+                        zombies.extend(life.take());
+                        board = Arc::default();
+                    }
                     Fault::Of(blow) => world.lock().suffers(*blow),
                 }
             }

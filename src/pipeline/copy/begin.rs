@@ -58,6 +58,7 @@ pub async fn begin<'p>(
         };
         TargetError::fenced_unless(ours)?;
         table_state::lift(target, &connector.name, &plan.target).await?;
+        board.resumed(&plan.target);
         for state in states.iter_mut().filter(|state| state.target == plan.target) {
             (state.copying, state.loading, state.halted) = (true, from.is_some(), None);
             state.lacks_from = from.or(state.lacks_from);

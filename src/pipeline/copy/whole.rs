@@ -61,7 +61,7 @@ impl Copier {
         loop {
             let error = match self.attempt(number, plan).await {
                 Ok(rows) => {
-                    self.board.copy_resumed(&plan.target);
+                    self.board.resumed(&plan.target);
                     tracing::info!(table = %plan.target, rows, "copied");
                     after_load::at_copy_end(&self.connector, &self.board, &plan.target).await;
                     return None;
@@ -93,7 +93,7 @@ impl Copier {
         if let Ok(client) = session::open(&tasks, &self.connector.target.endpoint, &self.connector.object_name()).await {
             table_state::halt(&client, &self.connector.name, &plan.target, None, &halted).await.ok();
         }
-        self.board.copy_halted(&plan.target, halted);
+        self.board.halted(&plan.target, halted, None);
     }
 
     async fn attempt(&self, number: usize, plan: &TablePlan) -> Result<u64, PipelineError> {

@@ -45,7 +45,7 @@ impl TopicCopier {
             let id = format!("{:012}-{attempt:06}", self.epoch);
             match self.attempt(table, &id).await {
                 Ok(done) => {
-                    self.board.copy_resumed(&name);
+                    self.board.resumed(&name);
                     tracing::info!(table = %name, rows = done.1.rows, "copied into the log");
                     return done;
                 }
@@ -57,7 +57,7 @@ impl TopicCopier {
                     } else {
                         let halted = halted_by(&error, "cure that, and the copy is tried again within 30 s");
                         tracing::error!(table = %name, "the first copy halted: {}\n  hint: {}", halted.because, halted.hint);
-                        self.board.copy_halted(&name, halted);
+                        self.board.halted(&name, halted, None);
                         pause = Duration::from_secs(30);
                     }
                 }
