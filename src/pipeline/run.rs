@@ -101,6 +101,10 @@ impl Life {
         let preparing = at_target.begin();
         let taken = checkpoint::take(&target, &connector.name, checkpoint::LOCAL, 0).await?;
         let mut states = table_state::read(&target, &connector.name).await?;
+        // a halt may have been lifted by a commit whose answer nobody heard
+        for state in states.iter().filter(|state| state.halted.is_none()) {
+            self.board.resumed(&state.target);
+        }
         let plans = prepared.compiled.iter().filter_map(|one| one.plan.as_ref().ok());
         let brought = Position::start_of(prepared.incarnation(), CommitLsn(taken.end_lsn.unwrap_or_default().0));
         let sessions = (&source, &target, taken.epoch);

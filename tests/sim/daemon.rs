@@ -26,8 +26,14 @@ pub struct Daemon {
     pub world: Shared,
     pub connector: Arc<Connector>,
     pub compiled: Vec<Compiled>,
-    _stop: watch::Sender<bool>,
-    pub stopped: watch::Receiver<bool>,
+}
+
+/// What a process has for all its lives.
+#[derive(Default)]
+pub struct Process {
+    pub board: Arc<Board>,
+    /// It is asked to stop.
+    pub stop: watch::Sender<bool>,
 }
 
 fn host(side: &str) -> Host {
@@ -59,24 +65,21 @@ impl Daemon {
             let source = Some(source_shape(number));
             Compiled { rule: plan.rule.clone(), source, target: None, design: None, plan: Ok(plan) }
         };
-        let (stop, stopped) = watch::channel(false);
         Self {
             world: world.clone(),
             connector: Arc::new(connector),
             compiled: plans.into_iter().enumerate().map(compile).collect(),
-            _stop: stop,
-            stopped,
         }
     }
 
-    /// One life of a process that has this board, until something ends it; or for ever.
-    pub fn life(&self, board: &Arc<Board>) -> impl Future<Output = Result<End, PipelineError>> + use<> {
+    /// One life, until something ends it; or for ever.
+    pub fn life(&self, process: &Process) -> impl Future<Output = Result<End, PipelineError>> + use<> {
         let (world, compiled, connector) = (self.world.clone(), self.compiled.clone(), Arc::clone(&self.connector));
-        let board = Arc::clone(board);
+        let board = Arc::clone(&process.board);
         let mut life = Life {
             connector: Arc::clone(&connector),
             options: RunOptions { endpos: None, copy: FirstCopy::Make, log_only: false },
-            stop: self.stopped.clone(),
+            stop: process.stop.subscribe(),
             board: Arc::clone(&board),
             publish: Arc::new(|_| {}),
             apart: Vec::new(),

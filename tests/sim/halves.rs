@@ -1,7 +1,7 @@
 //! One schedule through Kafka: lives of capture and of two applies, killed apart and together, with a broker between them.
 
 use super::broker::Clients;
-use super::daemon::{Daemon, prepared, stream};
+use super::daemon::{Daemon, Process, prepared, stream};
 use super::rng::Rng;
 use super::source::SHAPES;
 use super::traffic::{Life, PATIENCE};
@@ -12,7 +12,7 @@ use crate::event::control_topic;
 use crate::fate::Fate;
 use crate::log::kafka::memory;
 use crate::pipeline::kafka::{ApplyLife, CaptureLife, Plans};
-use crate::pipeline::{Board, Busy, End, FirstCopy, PipelineError, RunOptions, Side, Tasks, open_session, stands_by};
+use crate::pipeline::{Busy, End, FirstCopy, PipelineError, RunOptions, Side, Tasks, open_session, stands_by};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,10 +57,10 @@ impl World {
 }
 
 impl Daemon {
-    fn capture(&self, board: &Arc<Board>) -> impl Future<Output = Result<End, PipelineError>> + use<> {
+    fn capture(&self, process: &Process) -> impl Future<Output = Result<End, PipelineError>> + use<> {
         let (world, compiled, connector) = (self.world.clone(), self.compiled.clone(), Arc::clone(&self.connector));
-        let mut stop = self.stopped.clone();
-        let board = Arc::clone(board);
+        let mut stop = process.stop.subscribe();
+        let board = Arc::clone(&process.board);
         let mut life = CaptureLife::new(Arc::clone(&connector), Arc::clone(&board));
         life.options = RunOptions { endpos: None, copy: FirstCopy::Make, log_only: false };
         life.stop = stop.clone();
@@ -85,9 +85,9 @@ impl Daemon {
         }
     }
 
-    fn apply(&self, board: &Arc<Board>) -> impl Future<Output = Result<End, PipelineError>> + use<> {
-        let (connector, stop, compiled) = (Arc::clone(&self.connector), self.stopped.clone(), self.compiled.clone());
-        let board = Arc::clone(board);
+    fn apply(&self, process: &Process) -> impl Future<Output = Result<End, PipelineError>> + use<> {
+        let (connector, stop, compiled) = (Arc::clone(&self.connector), process.stop.subscribe(), self.compiled.clone());
+        let board = Arc::clone(&process.board);
         let mut life =
             ApplyLife { connector: Arc::clone(&connector), stop, board: Arc::clone(&board), publish: Arc::new(|_| {}) };
         async move {
@@ -113,6 +113,8 @@ enum Fault {
     KillCapture,
     KillApply,
     KillAll,
+    /// A process is asked to stop.
+    Stop,
     /// The server gives its walsender up; it goes on with what it has, and another begins.
     ZombieCapture,
     /// It goes on beside another.
@@ -134,6 +136,8 @@ const FAULTS: &[Fault] = &[
     Fault::KillApply,
     Fault::KillApply,
     Fault::KillAll,
+    Fault::Stop,
+    Fault::Stop,
     Fault::ZombieCapture,
     Fault::ZombieCapture,
     Fault::ZombieApply,
@@ -156,8 +160,7 @@ const FAULTS: &[Fault] = &[
 /// A process, or the place where one should be.
 struct Role {
     life: Option<Life>,
-    /// Of the process, for all its lives.
-    board: Arc<Board>,
+    process: Process,
     wanted: bool,
     not_before: Instant,
     /// It stands still until then.
@@ -166,7 +169,7 @@ struct Role {
 
 impl Role {
     fn new(wanted: bool) -> Self {
-        Self { life: None, board: Arc::default(), wanted, not_before: Instant::now(), still: Instant::now() }
+        Self { life: None, process: Process::default(), wanted, not_before: Instant::now(), still: Instant::now() }
     }
 
     async fn ended(&mut self) -> Result<End, PipelineError> {
@@ -181,13 +184,13 @@ impl Role {
 
     /// Another process comes in its place. Gives what it was doing.
     fn taken(&mut self) -> Option<Life> {
-        self.board = Arc::default();
+        self.process = Process::default();
         self.life.take()
     }
 
     /// Says of a table that it is halted.
     fn says_halted(&self) -> bool {
-        self.wanted && !self.board.halted_tables().is_empty()
+        self.wanted && !self.process.board.halted_tables().is_empty()
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -256,9 +259,9 @@ impl Processes<'_> {
             if role.is_due(now) {
                 role.still = now;
                 role.life = Some(if number == 0 {
-                    Box::pin(self.daemon.capture(&role.board))
+                    Box::pin(self.daemon.capture(&role.process))
                 } else {
-                    Box::pin(self.daemon.apply(&role.board))
+                    Box::pin(self.daemon.apply(&role.process))
                 });
             }
         }
@@ -278,6 +281,7 @@ impl Processes<'_> {
         let role = &mut self.roles[number];
         role.life = None;
         match ended {
+            Ok(End::Stopped) if *role.process.stop.borrow() => role.process = Process::default(),
             Ok(End::Again) => self.world.lock().tell(&format!("==== {what} again")),
             Ok(end) => return Err(format!("{what} ended: {end:?}")),
             Err(error) if error.fate() == Fate::Retry => {
@@ -297,6 +301,10 @@ impl Processes<'_> {
             Fault::KillCapture => drop(self.roles[0].taken()),
             Fault::KillApply => drop(self.roles[apply].taken()),
             Fault::KillAll => self.roles.iter_mut().for_each(|role| drop(role.taken())),
+            Fault::Stop => {
+                let number = self.rng.index(3);
+                self.roles[number].process.stop.send(true).ok();
+            }
             Fault::ZombieCapture => {
                 self.zombies.extend(self.roles[0].taken());
                 self.world.lock().source.reader = None;

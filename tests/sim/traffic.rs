@@ -1,16 +1,15 @@
 //! One schedule: traffic, faults, and in the end the question whether both sides are equal.
 
 use super::Log;
-use super::daemon::Daemon;
+use super::daemon::{Daemon, Process};
 use super::rng::Rng;
 use super::source::SHAPES;
 use super::world::{Blow, Seen, Shared, World};
 use crate::config::LogKind;
 use crate::fate::Fate;
-use crate::pipeline::{Board, End, PipelineError};
+use crate::pipeline::{End, PipelineError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// So long, on the model's clock, the daemon has to get everything there once the traffic has ended.
@@ -117,6 +116,8 @@ fn step(world: &mut World, truncates: bool) {
 /// What befalls us.
 #[derive(Debug)]
 enum Fault {
+    /// We are asked to stop.
+    Stop,
     /// We are killed, anywhere.
     Kill,
     /// We stand still while another takes over, and then go on.
@@ -132,7 +133,7 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
     };
     let mut zombies: FuturesUnordered<Life> = FuturesUnordered::new();
     let mut life: Option<Life> = None;
-    let mut board = Arc::new(Board::default());
+    let mut process = Process::default();
     let mut until = None;
     let mut fault_at = tokio::time::Instant::now() + Duration::from_millis(rng.below(300));
     loop {
@@ -140,7 +141,7 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
         let is_over = traffic.is_finished() && world.lock().source.all_visible();
         {
             let world = world.lock();
-            let halted = board.halted_tables();
+            let halted = process.board.halted_tables();
             if world.failure.is_some() || is_over && world.is_there() && halted.is_empty() {
                 return Ok(());
             }
@@ -152,7 +153,7 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
             world.lock().tell("==== asked to go on");
             life = None;
         }
-        let running = life.get_or_insert_with(|| Box::pin(daemon.life(&board)));
+        let running = life.get_or_insert_with(|| Box::pin(daemon.life(&process)));
         let next = if faults > 0 { fault_at } else { now + Duration::from_millis(50) };
         let ended = tokio::select! {
             biased;
@@ -165,6 +166,7 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
                 world.lock().tell("==== again");
                 life = None;
             }
+            Some(Ok(End::Stopped)) if *process.stop.borrow() => (life, process) = (None, Process::default()),
             Some(Ok(end)) => return Err(format!("a life ended: {end:?}")),
             Some(Err(error)) if error.fate() == Fate::Retry => {
                 world.lock().tell(&format!("==== {}", crate::pipeline::chain(&error)));
@@ -177,6 +179,7 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
                 world.lock().seen.crashes += 1;
                 fault_at = tokio::time::Instant::now() + Duration::from_millis(rng.below(600));
                 let fault = rng.pick(&[
+                    Fault::Stop,
                     Fault::Kill,
                     Fault::Kill,
                     Fault::Zombie,
@@ -190,10 +193,11 @@ async fn lives(daemon: &Daemon, world: &Shared, traffic: &tokio::task::JoinHandl
                 ]);
                 world.lock().tell(&format!("==== {fault:?}"));
                 match fault {
-                    Fault::Kill => (life, board) = (None, Arc::default()),
+                    Fault::Stop => _ = process.stop.send(true),
+                    Fault::Kill => (life, process) = (None, Process::default()),
                     Fault::Zombie => {
                         zombies.extend(life.take());
-                        board = Arc::default();
+                        process = Process::default();
                     }
                     Fault::Of(blow) => world.lock().suffers(*blow),
                 }
