@@ -113,8 +113,6 @@ enum Fault {
     KillCapture,
     KillApply,
     KillAll,
-    /// A process is asked to stop.
-    Stop,
     /// The server gives its walsender up; it goes on with what it has, and another begins.
     ZombieCapture,
     /// It goes on beside another.
@@ -136,8 +134,6 @@ const FAULTS: &[Fault] = &[
     Fault::KillApply,
     Fault::KillApply,
     Fault::KillAll,
-    Fault::Stop,
-    Fault::Stop,
     Fault::ZombieCapture,
     Fault::ZombieCapture,
     Fault::ZombieApply,
@@ -281,7 +277,6 @@ impl Processes<'_> {
         let role = &mut self.roles[number];
         role.life = None;
         match ended {
-            Ok(End::Stopped) if *role.process.stop.borrow() => role.process = Process::default(),
             Ok(End::Again) => self.world.lock().tell(&format!("==== {what} again")),
             Ok(end) => return Err(format!("{what} ended: {end:?}")),
             Err(error) if error.fate() == Fate::Retry => {
@@ -301,10 +296,6 @@ impl Processes<'_> {
             Fault::KillCapture => drop(self.roles[0].taken()),
             Fault::KillApply => drop(self.roles[apply].taken()),
             Fault::KillAll => self.roles.iter_mut().for_each(|role| drop(role.taken())),
-            Fault::Stop => {
-                let number = self.rng.index(3);
-                self.roles[number].process.stop.send(true).ok();
-            }
             Fault::ZombieCapture => {
                 self.zombies.extend(self.roles[0].taken());
                 self.world.lock().source.reader = None;
