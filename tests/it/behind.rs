@@ -29,7 +29,7 @@ async fn while_away(w: &World, change: &str, after: &str) -> Daemon {
 
 /// Apply may start before capture has told it of the new shape, and stand still until then.
 async fn goes_on(w: &World) {
-    eventually("it goes on", PATIENCE, async || w.cli("wait", &["--timeout", "5s"]).await.code == 0).await;
+    w.settle_at_last().await;
 }
 
 both_logs!(a_column_comes, |w| {

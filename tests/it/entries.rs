@@ -39,7 +39,7 @@ async fn arrives(w: &World, table: &str) {
         status["tables"].as_array().into_iter().flatten().any(|found| found["source"] == name.as_str())
     };
     eventually(&format!("`{table}` is taken on"), PATIENCE, known).await;
-    eventually("all is there", PATIENCE, async || w.cli("wait", &["--timeout", "5s"]).await.code == 0).await;
+    w.settle_at_last().await;
     w.equal(&format!("table {table}")).await;
 }
 
@@ -171,7 +171,7 @@ both_logs!(an_entry_says_something_else, |w| {
     assert_eq!(w.target.number("select count(*) from t where v = upper(v)").await, 50);
     w.connector(TWO);
     d.hup();
-    eventually("all is there", PATIENCE, async || w.cli("wait", &["--timeout", "5s"]).await.code == 0).await;
+    w.settle_at_last().await;
     w.equal_as("select id, upper(v) from t", "select id, v from t").await;
 });
 

@@ -452,7 +452,7 @@ async fn a_new_column_while_apply_is_away() {
     capture.hup();
     let _apply = Daemon::start(&w, "apply", &[]);
     // the halt may be recorded after it has passed
-    eventually("all is there", PATIENCE, async || w.cli("wait", &["--timeout", "5s"]).await.code == 0).await;
+    w.settle_at_last().await;
     w.equal("table t").await;
 }
 

@@ -151,6 +151,6 @@ both_logs!(halted_while_it_is_copied, |w| {
     }
     assert_eq!(w.table("public.t").await["state"], "halted");
     w.target.batch("alter table t drop constraint c").await;
-    eventually("all is there", PATIENCE, async || w.cli("wait", &["--timeout", "5s"]).await.code == 0).await;
+    w.settle_at_last().await;
     w.equal("table t").await;
 });

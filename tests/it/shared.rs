@@ -20,7 +20,7 @@ async fn tables(w: &World) {
 }
 
 async fn arrived(w: &World) {
-    eventually("all is there", PATIENCE, async || w.cli("wait", &["--timeout", "5s"]).await.code == 0).await;
+    w.settle_at_last().await;
     w.equal_as("select 'eu' as origin, * from orders_eu union all select 'us', * from orders_us", ALL).await;
 }
 
@@ -76,7 +76,7 @@ both_logs!(one_is_read_again, |w| {
 
 async fn arrived_of(w: &World, table: &str) {
     let origin = table.rsplit('_').next().expect("a name has an end");
-    eventually("it is read", PATIENCE, async || w.cli("wait", &["--timeout", "5s"]).await.code == 0).await;
+    w.settle_at_last().await;
     w.equal_as(
         &format!("select '{origin}' as origin, * from {table}"),
         &format!("select * from orders where origin = '{origin}'"),

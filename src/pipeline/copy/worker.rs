@@ -379,7 +379,7 @@ impl<S: Sinks> Worker<S> {
                     client.batch_execute(&format!("ANALYZE {}", quote::table(target))).await.ok();
                 }
                 copying.board.waits(&target.to_string(), None);
-                goes_on(&copying, client, target).await?;
+                copying.board.copy_resumed(target);
                 tracing::info!(table = %target, "copied");
             }
             copying.window.completes(number, window);

@@ -1,7 +1,7 @@
 //! The world of one test: its databases, its connector file, its commands.
 
 use super::servers::{broker, clusters, free_port, run_dir, unique};
-use super::wait::PATIENCE;
+use super::wait::{PATIENCE, eventually};
 use super::{Cluster, Db, Output, Proxy, blocking, daemon};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -190,6 +190,11 @@ impl World {
     /// Waits until the target holds all that is committed on the source now.
     pub async fn settle(&self) {
         self.cli("wait", &["--lsn", "current", "--timeout", "60s"]).await.assert_code(0);
+    }
+
+    /// The same where a table may be halted on the way there.
+    pub async fn settle_at_last(&self) {
+        eventually("all is there", PATIENCE, async || self.cli("wait", &["--timeout", "5s"]).await.code == 0).await;
     }
 
     /// The same query gives the same rows on both sides.
