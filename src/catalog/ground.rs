@@ -42,7 +42,10 @@ pub async fn ground(scratch: &Scratch<'_>, given: &Given) -> Result<Ground, Cata
         if let Some(generated) = &column.generated
             && let Err(refused) = scratch.generates(at, &generated.clause).await?
         {
-            ground.not_generated.push((at, refused.to_string()));
+            match generated.stored() {
+                Some(clause) if scratch.generates(at, &clause).await?.is_ok() => _ = ground.stored.insert(at),
+                _ => ground.not_generated.push((at, refused.to_string())),
+            }
         }
     }
     Ok(ground)

@@ -93,7 +93,8 @@ fn generates(columns: &[Column], source: &SourceShape, given: &Given, ground: &G
     };
     let refused = ground.not_generated.iter().any(|(refused, _)| *refused == at);
     let taken = columns.iter().any(|made| made.name == source.columns[at].name);
-    (!refused && !taken && generated.uses.iter().all(as_there)).then(|| generated.clause.clone())
+    let clause = || generated.stored().filter(|_| ground.stored.contains(&at)).unwrap_or_else(|| generated.clause.clone());
+    (!refused && !taken && generated.uses.iter().all(as_there)).then(clause)
 }
 
 /// `GENERATED ... AS IDENTITY`. ALWAYS only in a key that no update of ours sets (`mapping::compile` refuses the others).

@@ -19,6 +19,8 @@ pub struct Ground {
     pub no_collations: Vec<(usize, String)>,
     /// Generated source columns that it will not generate, each with the reason.
     pub not_generated: Vec<(usize, String)>,
+    /// Virtual ones that it will store, and not compute when they are read.
+    pub stored: BTreeSet<usize>,
 }
 
 /// A type that the target lacks, and a column of the table needs.
@@ -218,6 +220,13 @@ fn notes(design: &Design, source: &SourceShape, given: &Given, ground: &Ground) 
             let hint = "CREATE COLLATION there before the first start; else it sorts as the database does";
             notes.push(Finding::warning("table.target_collation", &subject, what).hint(hint));
         }
+    }
+    for column in ground.stored.iter().filter_map(|&at| made(at)) {
+        let what = format!(
+            "`{}` is computed when it is read on the source, and stored in the target, whose version lacks that",
+            column.name
+        );
+        notes.push(Finding::note("table.target_stored", &subject, what));
     }
     for column in source.columns.iter().filter(|column| !design.columns.iter().any(|made| made.name == column.name)) {
         if let Some(expression) = &column.generated {

@@ -40,10 +40,17 @@ pub struct Identity {
 /// What a generated column is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Generated {
-    /// `GENERATED ALWAYS AS (...) STORED`.
+    /// `GENERATED ALWAYS AS (...) STORED`, or `VIRTUAL`.
     pub clause: String,
     /// Every column that it reads.
     pub uses: Vec<String>,
+}
+
+impl Generated {
+    /// A virtual one, stored: servers before 18 have no other.
+    pub fn stored(&self) -> Option<String> {
+        self.clause.strip_suffix("VIRTUAL").map(|clause| format!("{clause}STORED"))
+    }
 }
 
 /// An index.

@@ -218,6 +218,12 @@ fn identity_and_generated_columns() {
         !second.table().contains("cents") && second.left_out[1].what.ends_with("for the target refuses it: no such function")
     );
     assert!(second.left_out[0].remedy_text().ends_with("ALTER COLUMN \"id\" SET GENERATED ALWAYS;"));
+    // a version that has no virtual ones
+    given.columns[2].generated = Some(clause("AS (id * 2) VIRTUAL", "id"));
+    let ground = Ground { schema_there: true, stored: [2].into(), ..Ground::default() };
+    let third = design(&rule, &source, &facts, &given, &ground, &mut BTreeSet::new());
+    assert!(third.table().contains("\"cents\" integer GENERATED AS (id * 2) STORED"), "{}", third.table());
+    assert!(third.left_out.iter().any(|finding| finding.code == "table.target_stored"), "{:?}", third.left_out);
 }
 
 #[test]

@@ -233,7 +233,7 @@ async fn a_target_that_is_away() {
     let w = World::own_target("status-away", Log::Local, &[]).await;
     w.both("create table t (id int primary key)").await;
     w.connector(TABLE);
-    w.expect_log("trying again");
+    w.expect_log("again");
     let mut d = Daemon::run(&w);
     follows(&w).await;
     cluster(&w).stop("immediate").await;
