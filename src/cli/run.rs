@@ -158,7 +158,7 @@ impl Running {
 
     fn course(&self, stop: watch::Receiver<bool>) -> Course {
         let (name, live) = (self.connector.name.clone(), Arc::clone(&self.live));
-        Course { name, live, stop, reload: self.reload.subscribe() }
+        Course { name, live, stop, reload: self.reload.subscribe(), back: self.reload.clone() }
     }
 
     async fn local(&self) -> Result<End, PipelineError> {

@@ -7,6 +7,7 @@ use crate::config::Connector;
 use crate::fate::Fate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
@@ -82,6 +83,8 @@ pub struct Course {
     pub live: Arc<Live>,
     pub stop: watch::Receiver<bool>,
     pub reload: broadcast::Receiver<Arc<Connector>>,
+    /// Where a half that refuses a file tells the other one, which has taken it, what both go back to.
+    pub back: broadcast::Sender<Arc<Connector>>,
 }
 
 /// Lives after lives, until one ends for good.
@@ -110,8 +113,19 @@ fn renewed(lives: &mut impl Lives, live: &Live, before: &mut Option<Arc<Connecto
     }
 }
 
+/// The connector file, read anew. Of several that came the newest.
+async fn read_anew(reload: &mut broadcast::Receiver<Arc<Connector>>) -> Arc<Connector> {
+    loop {
+        match reload.recv().await {
+            Ok(connector) => return connector,
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
 async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineError> {
-    let Course { name, live, mut stop, mut reload } = course;
+    let Course { name, live, mut stop, mut reload, back } = course;
     let mut retry = Retry::default();
     // what the file said before it was read anew
     let mut before: Option<Arc<Connector>> = None;
@@ -120,7 +134,7 @@ async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineE
         let ended = tokio::select! {
             ended = lives.live() => ended,
             () = overdue(&mut stop) => return Ok(End::Stopped),
-            Ok(connector) = reload.recv() => {
+            connector = read_anew(&mut reload) => {
                 renewed(&mut lives, &live, &mut before, connector);
                 continue;
             }
@@ -135,7 +149,7 @@ async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineE
                         return Ok(End::Stopped);
                     },
                     // a person who has put something right does not wait
-                    Ok(connector) = reload.recv() => {
+                    connector = read_anew(&mut reload) => {
                         live.board.waits("retry", None);
                         renewed(&mut lives, &live, &mut before, connector);
                     }
@@ -145,7 +159,12 @@ async fn live_on(mut lives: impl Lives, course: Course) -> Result<End, PipelineE
                 let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
                 tracing::error!("SIGHUP: the connector file stays as it was\n{}", findings.join("\n"));
                 live.reloaded(Arc::clone(&connector));
-                lives.renew(connector);
+                lives.renew(Arc::clone(&connector));
+                // a newer one that waits goes to both
+                if reload.is_empty() {
+                    back.send(connector).ok();
+                    reload = reload.resubscribe();
+                }
             }
             Err(error) => return Err(error),
         }

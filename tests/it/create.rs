@@ -530,6 +530,9 @@ async fn what_the_target_lacks_stays_out_and_is_said() {
         constraints.iter().any(|what| what.contains("check `odd`")) && constraints.iter().any(|what| what.contains("`apart`")),
         "{constraints:#?}"
     );
+    if Side::Target.major() < 15 {
+        return; // none but a superuser may switch triggers off
+    }
     let role = format!("{}_maker", w.name.replace('-', "_"));
     w.target.batch(&format!("create role {role} login superuser")).await;
     *w.target_url.lock().unwrap() = w.target.url().replace("postgres@", &format!("{role}@"));

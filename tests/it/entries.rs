@@ -221,9 +221,25 @@ both_logs!(a_file_that_cannot_be, |w| {
         d.hup();
         d.logged("`topic_prefix` is").await;
     }
-    w.connector("[[table]]\nsource = 'public.other'\ntarget = 'public.t'");
+    w.target
+        .batch(
+            "create table fired (id int); create function fires() returns trigger language plpgsql as
+                'begin insert into fired values (new.id); return new; end';
+             create trigger fires before insert on t for each row execute function fires()",
+        )
+        .await;
+    let another = "[[table]]\nsource = 'public.other'\ntarget = 'public.t'";
+    w.connector_with(|f| f.target += "triggers = 'fire'\n", another);
     d.hup();
     d.logged("another source table").await;
+    // nothing of it is followed, by neither half
+    eventually("triggers are off again", PATIENCE, async || {
+        let last = w.source.number("insert into t select greatest(max(id), 200) + 1, 'more' from t returning id").await;
+        let of = async |table: &str| w.target.number(&format!("select count(*) from {table} where id = {last}")).await;
+        eventually("a row comes", PATIENCE, async || of("t").await == 1).await;
+        of("fired").await == 0
+    })
+    .await;
     w.source.batch("insert into t values (100, 'more'); insert into other values (1)").await;
     arrives(&w, "t").await;
     arrives(&w, "other").await;
