@@ -4,9 +4,10 @@
 use super::{PipelineError, publish, structure};
 use crate::catalog::{self, LeftOut, Relation};
 use crate::change::TableName;
-use crate::config::Connector;
+use crate::config::{Connector, Kafka};
 use crate::event::{TopicError, table_topics};
 use crate::finding::Finding;
+use crate::log::kafka::{Admin, BROKER_LIMIT};
 use crate::mapping::Rule;
 use crate::pg::quote;
 use crate::preflight::{self, Compiled};
@@ -71,6 +72,9 @@ pub async fn compile(
     }
     found.claims(target, &mut compiled, (&mut left_out, &mut findings)).await?;
     found.newcomers(source, &mut compiled).await?;
+    if let Some(kafka) = connector.kafka() {
+        found.spread(kafka, &mut compiled).await?;
+    }
     compiled.extend(found.gone());
     let asked_for = |state: &&TableState| compiled.iter().any(|one| one.rule.target == state.target);
     let leaving = states.iter().filter(|state| !asked_for(state)).map(|state| state.target.clone()).collect();
@@ -304,6 +308,24 @@ impl<'a> Found<'a> {
         for one in compiled.iter_mut().filter(|one| one.plan.is_ok() && self.is_new(&one.rule)) {
             if let Some(findings) = hidden.get(&one.rule.source) {
                 one.plan = Err(findings.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// New tables whose changes have to be in one partition, and whose topic is there, of an earlier life, with more.
+    async fn spread(&self, kafka: &Kafka, compiled: &mut [Compiled]) -> Result<(), PipelineError> {
+        let needs_one = |one: &&Compiled| self.is_new(&one.rule) && one.plan.as_ref().is_ok_and(preflight::needs_one_partition);
+        let tables: BTreeSet<TableName> = compiled.iter().filter(needs_one).map(|one| one.rule.source.clone()).collect();
+        let Ok(topics) = table_topics(&kafka.topic_prefix, &tables) else { return Ok(()) };
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let there = Admin::new(kafka)?.describe(&topics, BROKER_LIMIT).await?;
+        for (table, state) in tables.iter().zip(there) {
+            let Some(finding) = state.as_ref().and_then(preflight::spread) else { continue };
+            for one in compiled.iter_mut().filter(|one| one.rule.source == *table && one.plan.is_ok()) {
+                one.plan = Err(vec![finding.clone()]);
             }
         }
         Ok(())

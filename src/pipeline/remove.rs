@@ -2,16 +2,13 @@
 
 use super::PipelineError;
 use crate::config::Connector;
-use crate::log::kafka::Admin;
+use crate::log::kafka::{Admin, BROKER_LIMIT};
 use crate::pg::quote;
 use crate::source::{self, SlotName};
 use crate::store::connector::ConnectorRecord;
 use crate::store::{self, after_load, table_state};
 use crate::target::origin;
-use std::time::Duration;
 use tokio_postgres::Client;
-
-const BROKER_LIMIT: Duration = Duration::from_secs(20);
 
 /// What `drop` will do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]

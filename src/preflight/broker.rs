@@ -78,9 +78,13 @@ async fn ask(
     Ok(brokers)
 }
 
-/// How many partitions a table's topic has. One, where the order of changes of different keys matters, or where equal keys can differ
-/// in their text and so would lie in different partitions.
-pub fn partitions(plan: &TablePlan, kafka: &Kafka) -> i32 {
-    let one = plan.kind != Kind::Keyed || plan.secondary_uniques || plan.key_text == KeyText::Unsafe;
-    if one { 1 } else { kafka.partitions }
+/// Whether a table's topic must have one partition: the order of changes of different keys matters, or equal keys can differ in their
+/// text and so would lie in different partitions.
+pub fn needs_one_partition(plan: &TablePlan) -> bool {
+    plan.kind != Kind::Keyed || plan.secondary_uniques || plan.key_text == KeyText::Unsafe
+}
+
+/// How many partitions the topic of a table has, by all its plans. `there`: it exists, and has so many.
+pub fn partitions<'p>(plans: impl IntoIterator<Item = &'p TablePlan>, kafka: &Kafka, there: Option<i32>) -> i32 {
+    if plans.into_iter().any(needs_one_partition) { 1 } else { there.unwrap_or(kafka.partitions) }
 }

@@ -1,14 +1,14 @@
 //! The log, where it is Kafka: is it there, and does it keep what apply still needs?
 
 use super::Survey;
-use super::broker::{Behind, Broker, partitions};
+use super::broker::{Behind, Broker, needs_one_partition};
 use super::survey::told;
 use crate::change::ReplicaIdentity;
 use crate::config::Kafka;
 use crate::event::{TopicError, control_topic};
 use crate::finding::Finding;
 use crate::log::kafka::{LARGEST_MESSAGE, TopicState};
-use crate::mapping::{Kind, SourceShape};
+use crate::mapping::{Kind, SourceShape, TablePlan};
 use crate::pg::quote;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub(super) fn topics(survey: &Survey<'_>) -> Vec<Finding> {
             findings.extend(control_topic_settings(topic));
         } else {
             let behind: Vec<&Behind> = broker.behind.iter().filter(|behind| behind.topic == topic.name).collect();
-            findings.extend(partition_count(topic, wanted(survey, kafka, broker, &topic.name)));
+            findings.extend(spread(topic).filter(|_| is_to_be_one(survey, broker, &topic.name)));
             findings.extend(gap(topic, &behind));
             findings.extend(message_size(topic));
             findings.extend(retention(topic, behind.iter().filter_map(|behind| behind.age).max()));
@@ -75,21 +75,19 @@ pub(super) fn topics(survey: &Survey<'_>) -> Vec<Finding> {
     findings
 }
 
-/// `None` once the count is pinned, for then each start holds it against the pinned one.
-fn wanted(survey: &Survey<'_>, kafka: &Kafka, broker: &Broker, topic: &str) -> Option<i32> {
-    if survey.target.as_ref().is_some_and(|target| target.record.is_some()) {
-        return None;
-    }
-    let table = broker.names.as_ref().ok()?.iter().find(|(_, name)| *name == topic)?.0;
-    let plans = survey.compiled.iter().filter_map(|one| one.plan.as_ref().ok()).filter(|plan| &plan.source == table);
-    plans.map(|plan| partitions(plan, kafka)).min()
+/// Not once the count is pinned, for then each start holds it against the pinned one.
+fn is_to_be_one(survey: &Survey<'_>, broker: &Broker, topic: &str) -> bool {
+    let table = broker.names.iter().flatten().find(|(_, name)| *name == topic).map(|(table, _)| table);
+    let pinned = |plan: &TablePlan| survey.target.as_ref().is_some_and(|target| target.recorded.contains(&plan.target));
+    let plans = survey.compiled.iter().filter_map(|one| one.plan.as_ref().ok()).filter(|plan| Some(&plan.source) == table);
+    plans.filter(|plan| !pinned(plan)).any(needs_one_partition)
 }
 
 /// What one partition costs is said once.
 pub(super) fn one_partition(survey: &Survey<'_>) -> Vec<Finding> {
     let Some((kafka, _)) = both(survey) else { return Vec::new() };
     let plans = survey.compiled.iter().filter_map(|one| one.plan.as_ref().ok());
-    let single = plans.filter(|plan| kafka.partitions > 1 && partitions(plan, kafka) == 1);
+    let single = plans.filter(|plan| kafka.partitions > 1 && needs_one_partition(plan));
     single
         .map(|plan| {
             let why = if plan.secondary_uniques {
@@ -148,14 +146,12 @@ fn has_policy(topic: &TopicState, policy: &str) -> bool {
     topic.cleanup_policy.split(',').any(|has| has.trim() == policy)
 }
 
-fn partition_count(topic: &TopicState, wanted: Option<i32>) -> Option<Finding> {
-    let wanted = wanted.filter(|&wanted| wanted != topic.partitions)?;
-    let what = format!("it has {} partitions instead of {wanted}: a key's changes would not all be in one", topic.partitions);
-    let hint = match wanted {
-        1 => "another `topic_prefix` in `[log]` before the first start; or delete the topic while nothing runs".to_owned(),
-        _ => format!("`partitions = {}` in `[log]`, or another `topic_prefix`, before the first start", topic.partitions),
-    };
-    Some(Finding::error("log.partitions", &*topic.name, what).hint(hint))
+/// What is there of a table whose changes have to be in one partition, and is not of one.
+pub fn spread(topic: &TopicState) -> Option<Finding> {
+    let what = format!("the topic has {} partitions, and the changes of its table have to be in one", topic.partitions);
+    let hint = "delete the topic, which nothing of this connector reads, and it is made anew; or, before the first start, another \
+                `topic_prefix` in `[log]`";
+    (topic.partitions > 1).then(|| Finding::error("log.partitions", &*topic.name, what).hint(hint))
 }
 
 /// The log has let go of what comes next.
@@ -244,7 +240,7 @@ mod tests {
     fn topic(change: impl FnOnce(&mut TopicState)) -> TopicState {
         let mut topic = TopicState {
             name: "p.public.t".into(),
-            partitions: 8,
+            partitions: 1,
             replication_factor: 3,
             leaderless: 0,
             unclean_leader_election: false,
@@ -259,7 +255,7 @@ mod tests {
     }
 
     fn codes(topic: &TopicState, age: u64) -> Vec<&'static str> {
-        let mut findings = Vec::from_iter(partition_count(topic, Some(8)));
+        let mut findings = Vec::from_iter(spread(topic));
         findings.extend(message_size(topic));
         findings.extend(retention(topic, Some(Duration::from_secs(age))));
         findings.extend(durability(topic));

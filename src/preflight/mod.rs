@@ -33,7 +33,8 @@ mod target;
 mod transaction;
 
 pub use access::unreadable;
-pub use broker::{Broker, partitions};
+pub use broker::{Broker, needs_one_partition, partitions};
+pub use log::spread;
 pub use missing::design_missing;
 pub use plan::{Object, Plan, PlannedStatement, PlannedTable, plan};
 pub use propose::{NoProposal, Proposal, propose};

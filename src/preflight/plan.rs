@@ -138,8 +138,8 @@ fn topics(survey: &Survey<'_>) -> Vec<Object> {
     let mut objects = vec![object(&control_topic(&kafka.topic_prefix), 1)];
     for (table, name) in broker.names.as_ref().into_iter().flatten() {
         let plans = survey.compiled.iter().filter_map(|one| one.plan.as_ref().ok()).filter(|plan| &plan.source == table);
-        let count = plans.map(|plan| partitions(plan, kafka)).min().unwrap_or(kafka.partitions);
-        objects.push(object(name, count));
+        let there = broker.topics.iter().find(|topic| topic.name == *name).map(|topic| topic.partitions);
+        objects.push(object(name, partitions(plans, kafka, there)));
     }
     objects
 }

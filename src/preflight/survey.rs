@@ -17,7 +17,8 @@ use crate::source::{
 };
 use crate::store::checkpoint::Waiting;
 use crate::store::connector::ConnectorRecord;
-use crate::store::{self, StoreError, after_load, table_state};
+use crate::store::table_state::{self, TableState};
+use crate::store::{self, StoreError, after_load};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use tokio_postgres::Client;
@@ -275,7 +276,12 @@ async fn look_at_target(connector: &Connector, client: &mut Client, rules: &[Rul
         target.started = !store::checkpoint::read(client, &connector.name).await?.is_empty();
         target.after_load = after_load::open(client, &connector.name).await?;
         target.waiting = store::checkpoint::waiting(client, &connector.name).await?;
-        target.recorded = table_state::read(client, &connector.name).await?.into_iter().map(|state| state.target).collect();
+        target.recorded = table_state::read(client, &connector.name)
+            .await?
+            .into_iter()
+            .filter(TableState::was_taken_on)
+            .map(|state| state.target)
+            .collect();
         for name in names {
             if let Some(owner) = table_state::owner(client, &name).await?.filter(|owner| owner != &connector.name) {
                 target.others.insert(name, owner);

@@ -263,6 +263,42 @@ both_logs!(a_partitioned_one_comes_that_does_not_fit, |w| {
     arrives(&w, "born").await;
 });
 
+// The topic of an earlier life has as many partitions as the table was to have then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_comes_back_to_its_topic() {
+    use rdkafka::admin::{AdminClient, AdminOptions};
+    let w = World::kafka("entries-back").await;
+    w.both("create table was_one (id int primary key, u int unique); create table was_many (id int primary key, u int); create table t (id int primary key)").await;
+    w.source.batch("insert into was_one select g, g from generate_series(1, 50) g; insert into was_many table was_one").await;
+    let (all, rest) = ("[[table]]\nsource = 'public.*'", "[[table]]\nsource = 'public.t'");
+    w.connector(all);
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.connector(rest);
+    w.expect_log("left the connector file");
+    d.hup();
+    eventually("both have left", PATIENCE, async || w.status().await["tables"].as_array().is_some_and(|all| all.len() == 1))
+        .await;
+    w.both("alter table was_one drop constraint was_one_u_key").await;
+    w.target.batch("truncate was_one, was_many; create unique index on was_many (u)").await;
+    w.connector(all);
+    w.expect_log("halted");
+    d.hup();
+    halted(&w, "public.was_many", "have to be in one").await;
+    w.source.batch("update was_one set u = 1; update was_many set u = -u; insert into t values (1)").await;
+    let came = "select (select count(*) from was_one where u = 1) + (select count(*) from t)";
+    eventually("the others go on", PATIENCE, async || w.target.number(came).await == 51).await;
+    let found = w.cli("check", &["--json"]).await.assert_code(1).json();
+    assert!(found["findings"].as_array().unwrap().iter().any(|finding| finding["code"] == "log.partitions"), "{found:#}");
+    let brokers = w.brokers.lock().unwrap().clone();
+    let admin: AdminClient<_> = rdkafka::ClientConfig::from_iter([("bootstrap.servers".to_owned(), brokers)]).create().unwrap();
+    admin.delete_topics(&[&w.topic("public.was_many")], &AdminOptions::new()).await.unwrap();
+    d.hup();
+    arrives(&w, "was_many").await;
+    w.source.batch("update was_many set u = 51 - abs(u)").await;
+    arrives(&w, "was_many").await;
+}
+
 // One more entry for a table that is followed: copied, or, where that cannot be, told.
 both_logs!(one_more_entry_for_a_table, |w| {
     w.both("create table t (id int primary key, v text)").await;

@@ -35,4 +35,4 @@ pub use consumer::{Assignment, Consumer, Delivery, Partition, Start};
 pub use control::{Contents, Control, ControlTail, Entry, Tail};
 pub use ends::Ends;
 pub use producer::Producer;
-pub use settings::{LARGEST_MESSAGE, REFUSED, refused_settings, unknown_settings};
+pub use settings::{BROKER_LIMIT, LARGEST_MESSAGE, REFUSED, refused_settings, unknown_settings};

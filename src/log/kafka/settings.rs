@@ -6,6 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::BaseProducer;
+use std::time::Duration;
 
 /// Settings that are not for a person to set, each with the reason.
 pub const REFUSED: &[(&str, &str)] = &[
@@ -52,6 +53,8 @@ pub(super) enum Role<'a> {
 
 /// The largest event in bytes, and what a topic of ours takes. Raising it costs memory on both sides.
 pub const LARGEST_MESSAGE: usize = 16 << 20;
+/// How long a broker may take for one answer of its administration.
+pub const BROKER_LIMIT: Duration = Duration::from_secs(20);
 /// How many messages the producer's queue holds. librdkafka keeps about 300 bytes beside each; its bytes are bounded by the largest message.
 const PRODUCER_MESSAGES: usize = 5_000;
 /// What librdkafka fetches ahead in one request, in bytes, compressed. Unpacked it is about five times that, and as much again beside the messages.

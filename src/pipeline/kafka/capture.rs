@@ -17,7 +17,7 @@ use crate::config::Connector;
 use crate::event::{Encoder, Frame};
 use crate::fate::Fate;
 use crate::log::LogError;
-use crate::log::kafka::{Control, Producer};
+use crate::log::kafka::{BROKER_LIMIT, Control, Producer};
 use crate::mapping::TablePlan;
 use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
@@ -44,7 +44,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-const BROKER_LIMIT: Duration = Duration::from_secs(20);
 /// Bytes of read buffers on their way.
 const READ_BUDGET: usize = 6 << 20;
 

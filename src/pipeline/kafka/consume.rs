@@ -12,7 +12,7 @@ use crate::apply::Applier;
 use crate::config::{Connector, Kafka, Triggers};
 use crate::event::control_topic;
 use crate::log::LogError;
-use crate::log::kafka::{Consumer, ControlTail, Tail};
+use crate::log::kafka::{BROKER_LIMIT, Consumer, ControlTail, Tail};
 use crate::pipeline::board::Board;
 use crate::pipeline::holdup::{Busy, Side};
 use crate::pipeline::lives::{End, Lives, given_up, if_attended, stopped};
@@ -30,7 +30,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
-const BROKER_LIMIT: Duration = Duration::from_secs(20);
 /// So long apply waits at its start for capture's word on columns that came late.
 const JUDGEMENT_LIMIT: Duration = Duration::from_secs(5);
 /// Messages and bytes that go to the target at once.

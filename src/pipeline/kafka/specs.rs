@@ -106,7 +106,7 @@ pub fn specs(kafka: &Kafka, compiled: &[Compiled], old: &[TableSpec]) -> Result<
         let of_source = compiled.iter().filter(|other| other.rule.source == one.rule.source);
         let plans: Vec<&TablePlan> = of_source.clone().filter_map(|other| other.plan.as_ref().ok()).collect();
         let first = plans.first()?;
-        let wanted = plans.iter().map(|plan| preflight::partitions(plan, kafka)).min()?;
+        let wanted = preflight::partitions(plans.iter().copied(), kafka, None);
         let before = old.iter().find(|old| old.topic == topic);
         Some(TableSpec {
             shape: one.source.clone()?,

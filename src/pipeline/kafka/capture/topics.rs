@@ -7,7 +7,7 @@ use crate::log::kafka::{Admin, Entry, TopicSpec, TopicState};
 use crate::pipeline::PipelineError;
 use crate::pipeline::kafka::record::TABLES;
 use crate::pipeline::kafka::specs::{TableSpec, specs};
-use crate::preflight::Compiled;
+use crate::preflight::{self, Compiled};
 use crate::store::checkpoint;
 use crate::target::TargetError;
 use std::collections::BTreeMap;
@@ -73,21 +73,26 @@ pub async fn topics(
     limit: Duration,
 ) -> Result<Topics, PipelineError> {
     let old: Vec<TableSpec> = entries.get(TABLES).and_then(|entry| serde_json::from_slice(&entry.value).ok()).unwrap_or_default();
-    let specs = specs(kafka, compiled, &old).map_err(|errors| {
+    let mut specs = specs(kafka, compiled, &old).map_err(|errors| {
         let findings = errors.iter().map(|error| Finding::error("log.topic_name", kafka.topic_prefix.clone(), error.to_string()));
         PipelineError::Findings(findings.collect())
     })?;
     let names: Vec<String> = specs.iter().map(|spec| spec.topic.clone()).collect();
     let states = admin.describe(&names, limit).await?;
     let (mut gone, mut fresh, mut inherited) = (Vec::new(), Vec::new(), Vec::new());
-    for (spec, state) in specs.iter().zip(&states) {
+    for (spec, state) in specs.iter_mut().zip(&states) {
         let known = !first && old.iter().any(|old| old.topic == spec.topic);
         match (known, state) {
             (true, Some(_)) => {}
             // never made anew: whoever reads it would take an empty topic for a quiet table
             (true, None) => gone.push(spec.topic.clone()),
             (false, None) => fresh.push(TopicSpec::table(&spec.topic, kafka, spec.partitions)),
-            (false, Some(_)) => inherited.push(spec.clone()),
+            (false, Some(state)) => {
+                let of_source = compiled.iter().filter(|one| one.rule.source == spec.shape.name);
+                let plans = of_source.filter_map(|one| one.plan.as_ref().ok());
+                spec.partitions = preflight::partitions(plans, kafka, Some(state.partitions));
+                inherited.push(spec.clone());
+            }
         }
     }
     let findings: Vec<Finding> =
