@@ -5,10 +5,14 @@ use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
 use crate::event::table_topic;
 use crate::source;
+use crate::store::connector::ConnectorRecord;
 use crate::store::table_state::{Halted, TableState};
 use crate::store::watermark::Watermark;
 use crate::store::{self, checkpoint, reread, table_state, watermark};
 use tokio_postgres::Client;
+
+/// So often it is looked at while tables halt and go on meanwhile; then nothing is said of places.
+const LOOKS: u32 = 5;
 
 /// How far the target is.
 #[derive(Clone, Debug)]
@@ -105,6 +109,21 @@ pub async fn held(target: &Client, connector: &str) -> Result<Option<Held>, Pipe
         return Ok(None);
     }
     let Some(record) = store::connector::read(target, connector).await? else { return Ok(None) };
+    let mut looks = 0;
+    loop {
+        // a halt is recorded together with a place that the others have reached and its table has not: no look may have but one of them
+        let before = table_state::version(target, connector).await?;
+        let held = Box::pin(look(target, connector, &record)).await?;
+        looks += 1;
+        if table_state::version(target, connector).await? == before {
+            return Ok(Some(held));
+        } else if looks == LOOKS {
+            return Ok(Some(Held { end: None, end_of_others: None, ..held }));
+        }
+    }
+}
+
+async fn look(target: &Client, connector: &str, record: &ConnectorRecord) -> Result<Held, PipelineError> {
     let tables = table_state::read(target, connector).await?;
     let checkpoints = checkpoint::read(target, connector).await?;
     let (end, end_of_others) = if record.log_kind == "local" {
@@ -117,7 +136,7 @@ pub async fn held(target: &Client, connector: &str) -> Result<Option<Held>, Pipe
         (end, others.filter(|mark| reached(mark, &checkpoints)).map(|mark| mark.end))
     };
     let rereads = reread::count(target, connector).await?;
-    Ok(Some(Held { end, end_of_others, tables, rereads }))
+    Ok(Held { end, end_of_others, tables, rereads })
 }
 
 /// The watermark of the tables that are not halted.

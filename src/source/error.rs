@@ -6,6 +6,7 @@ use crate::{
     pg::{self, ConnectError, ServerError},
 };
 use std::{io, time::Duration};
+use tokio_postgres::error::SqlState;
 
 /// Everything that can go wrong with the source.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +68,7 @@ impl SourceError {
         match self {
             SourceError::Connect(error) => error.sqlstate(),
             SourceError::Refused { source, .. } => Some(&source.sqlstate),
-            SourceError::Query { source, .. } => source.code().map(tokio_postgres::error::SqlState::code),
+            SourceError::Query { source, .. } => source.code().map(SqlState::code),
             _ => None,
         }
     }
@@ -82,6 +83,8 @@ impl SourceError {
             | SourceError::SlotActive(_) => Fate::Retry,
             SourceError::Connect(error) => error.fate(),
             SourceError::Refused { source, .. } => pg::fate_of_sqlstate(&source.sqlstate),
+            // no table there is ours: one has gone, or got another name, since its name was read
+            SourceError::Query { source, .. } if source.code() == Some(&SqlState::UNDEFINED_TABLE) => Fate::Retry,
             SourceError::Query { source, .. } => pg::fate_of(source),
             SourceError::SlotName(_)
             | SourceError::SlotMissing(_)

@@ -86,6 +86,7 @@ pub async fn publication(client: &Client, name: &str) -> Result<Option<Publicati
     let sql = "SELECT pg_catalog.pg_get_userbyid(pubowner)::text, puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate \
                FROM pg_catalog.pg_publication WHERE pubname = $1::text";
     let Some(row) = client.query_opt(sql, &[&name]).await.map_err(&failed)? else { return Ok(None) };
+    // A cast to regclass would find no table that has got another name since the statement began.
     // Up to 14 there are neither lists of columns nor filters; and a list of all columns is none. 15 lists generated ones too, and sends none.
     let sql = "SELECT t.schemaname::text, t.tablename::text, t.j ->> 'rowfilter', \
                  CASE WHEN t.listed IS DISTINCT FROM t.present THEN t.listed END \
@@ -93,11 +94,13 @@ pub async fn publication(client: &Client, name: &str) -> Result<Option<Publicati
                  (SELECT pg_catalog.array_agg(c ORDER BY c) \
                     FROM pg_catalog.jsonb_array_elements_text(nullif(pg_catalog.to_jsonb(p) -> 'attnames', 'null')) c \
                     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attname::text = c AND a.attgenerated <> '' \
-                      AND a.attrelid = pg_catalog.format('%I.%I', p.schemaname, p.tablename)::regclass)) AS listed, \
+                      AND a.attrelid = p.oid)) AS listed, \
                  (SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attname::text COLLATE \"default\") FROM pg_catalog.pg_attribute a \
-                    WHERE a.attrelid = pg_catalog.format('%I.%I', p.schemaname, p.tablename)::regclass \
-                      AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS present \
-                 FROM pg_catalog.pg_publication_tables p WHERE p.pubname = $1::text) t ORDER BY 1, 2";
+                    WHERE a.attrelid = p.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS present \
+                 FROM (SELECT v.*, c.oid FROM pg_catalog.pg_publication_tables v \
+                   JOIN pg_catalog.pg_namespace n ON n.nspname = v.schemaname \
+                   JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = v.tablename \
+                   WHERE v.pubname = $1::text) p) t ORDER BY 1, 2";
     let rows = client.query(sql, &[&name]).await.map_err(&failed)?;
     let tables = rows.iter().map(|row| PublishedTable {
         name: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),

@@ -106,6 +106,16 @@ impl Halted {
     }
 }
 
+/// Another text after each change of what [`read`] gives of halts and lacks: the rows' versions.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn version(client: &Client, connector: &str) -> Result<String, StoreError> {
+    let sql = "SELECT coalesce(string_agg(xmin::text, ',' ORDER BY target_schema, target_name), '') FROM tablelift.table_state
+               WHERE connector = $1";
+    Ok(client.query_one(sql, &[&connector]).await.map_err(doing("read the tables' states"))?.get(0))
+}
+
 /// All tables of a connector.
 ///
 /// # Errors

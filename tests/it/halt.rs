@@ -493,3 +493,28 @@ both_logs!(a_value_is_not_told, |w| {
     assert!(told.contains("42601"), "{told}");
     assert!(!told.contains("zebra9"), "{told}");
 });
+
+// The place that the others have reached, and the halt, are recorded together: who looks between the two sees both, or none.
+both_logs!(a_halt_comes_while_wait_looks, |w| {
+    w.both("create table t (id int primary key)").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    d.kill9();
+    w.source.batch("insert into t values (1)").await;
+    let wait = w.cli("wait", &["--timeout", "30s"]);
+    let halt = async {
+        w.target.batch("begin; lock table tablelift.checkpoint, tablelift.watermark in access exclusive mode").await;
+        let waits = "select count(*) from pg_locks where not granted
+                     and database = (select oid from pg_database where datname = current_database())";
+        eventually("it looks", PATIENCE, async || w.target.number(waits).await > 0).await;
+        w.target
+            .batch(
+                "update tablelift.table_state set halted_because = 'it was told to', hint = 'none', lacks_from = '1/0/1/0';
+                 update tablelift.checkpoint set end_lsn = 'FFFF/0'; update tablelift.watermark set end_lsn = 'FFFF/0'; commit",
+            )
+            .await;
+    };
+    let (said, ()) = tokio::join!(wait, halt);
+    assert!(said.code == 1 && said.stderr.contains("it was told to"), "{said:#?}");
+});
