@@ -293,6 +293,6 @@ mod tests {
         assert_eq!(count(|topic| (topic.partitions, topic.cleanup_policy) = (1, "compact".into())), 0);
         assert_eq!(count(|topic| (topic.partitions, topic.retention_ms) = (1, -1)), 0);
         assert_eq!(count(|topic| topic.partitions = 1), 1);
-        assert_eq!(count(|_| ()), 2);
+        assert_eq!(count(|topic| topic.partitions = 8), 2);
     }
 }
