@@ -5,7 +5,6 @@ use super::{ApplyError, Halt, Item, ladder};
 use crate::change::{Op, Row};
 use crate::fate::Fate;
 use crate::mapping::{Binding, Statement, TablePlan};
-use crate::pg::quote;
 use crate::target::{Rows, Session, SourceKey, TargetError};
 use std::sync::Arc;
 
@@ -173,7 +172,7 @@ impl Applier {
         // where other entries have rows too, theirs stay
         let (mut numbers, shared): (Vec<usize>, Vec<usize>) =
             plans_in_order(&live).into_iter().partition(|&number| !self.plans[number].shares());
-        let tables: Vec<String> = numbers.iter().map(|&number| quote::table(&self.plans[number].into)).collect();
+        let tables: Vec<String> = numbers.iter().map(|&number| self.plans[number].into_only()).collect();
         session.frame("SAVEPOINT tablelift_truncate").await?;
         let truncated = match numbers.first() {
             Some(&first) => self.empty(session, first, &format!("TRUNCATE {}", tables.join(", "))).await,

@@ -20,13 +20,15 @@ pub struct Access {
     pub truncate: bool,
     /// Row-level security would hide rows from us.
     pub row_security: bool,
+    /// Its rows are in its partitions.
+    pub partitioned: bool,
 }
 
 const ACCESS: &str = "
     SELECT n.nspname::text, c.relname::text, pg_get_userbyid(c.relowner)::text, pg_has_role(c.relowner, 'USAGE'),
            has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'),
            has_table_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE'), has_table_privilege(c.oid, 'TRUNCATE'),
-           row_security_active(c.oid)
+           row_security_active(c.oid), c.relkind = 'p'
       FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
       JOIN pg_namespace n ON n.nspname = wanted.schema
       JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')";
@@ -49,6 +51,7 @@ pub async fn access(client: &impl GenericClient, names: &[TableName]) -> Result<
             delete: row.try_get(8)?,
             truncate: row.try_get(9)?,
             row_security: row.try_get(10)?,
+            partitioned: row.try_get(11)?,
         };
         found.insert(TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?), access);
     }

@@ -19,17 +19,26 @@ pub async fn given(client: &impl GenericClient, names: &[TableName]) -> Result<B
 }
 
 const TABLES: &str = "
-    SELECT c.oid, n.nspname::text, c.relname::text
+    SELECT c.oid, n.nspname::text, c.relname::text, c.relrowsecurity, above.schemas, above.names
       FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
       JOIN pg_namespace n ON n.nspname = wanted.schema
-      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')";
+      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
+     CROSS JOIN LATERAL (
+           SELECT coalesce(array_agg(pn.nspname::text ORDER BY i.inhseqno), '{}') AS schemas,
+                  coalesce(array_agg(p.relname::text ORDER BY i.inhseqno), '{}') AS names
+             FROM pg_inherits i
+             JOIN pg_class p ON p.oid = i.inhparent
+             JOIN pg_namespace pn ON pn.oid = p.relnamespace
+            WHERE i.inhrelid = c.oid AND NOT c.relispartition) AS above";
 
 async fn read(client: &impl GenericClient, names: &[TableName]) -> Result<BTreeMap<TableName, Given>, CatalogError> {
     let (schemas, tables) = split(names);
     let mut found: BTreeMap<u32, (TableName, Given)> = BTreeMap::new();
     for row in client.query(TABLES, &[&schemas, &tables]).await? {
         let name = TableName::new(row.try_get::<_, String>(1)?, row.try_get::<_, String>(2)?);
-        found.insert(row.try_get(0)?, (name, Given::default()));
+        let (schemas, names): (Vec<String>, Vec<String>) = (row.try_get(4)?, row.try_get(5)?);
+        let parents = schemas.into_iter().zip(names).map(|(schema, name)| TableName::new(schema, name)).collect();
+        found.insert(row.try_get(0)?, (name, Given { parents, row_security: row.try_get(3)?, ..Given::default() }));
     }
     let oids: Vec<u32> = found.keys().copied().collect();
     for row in client.query(COLUMNS, &[&oids]).await? {
@@ -90,6 +99,9 @@ const COLUMNS: &str = "
                      JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
                      JOIN pg_depend o ON o.refclassid = 'pg_class'::regclass AND o.refobjid = s.oid AND o.classid = 'pg_attrdef'::regclass
                                      AND o.objid <> p.objid
+                     JOIN pg_attrdef other ON other.oid = o.objid AND (
+                          other.adrelid = a.attrelid OR pg_partition_root(other.adrelid) IS DISTINCT FROM pg_partition_root(a.attrelid)
+                          OR pg_partition_root(other.adrelid) IS NULL)
                     WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid = 'pg_class'::regclass)
       FROM pg_attribute a
       JOIN pg_type t ON t.oid = a.atttypid

@@ -24,6 +24,11 @@ pub struct Inventory {
     pub functions: i64,
     /// On the lifted tables, foreign keys' own left out.
     pub triggers: i64,
+    /// On the lifted tables, too.
+    pub rules: i64,
+    pub policies: i64,
+    /// Of CREATE STATISTICS.
+    pub statistics: i64,
     pub large_objects: i64,
     /// Every login role but ours and the predefined ones.
     pub roles: i64,
@@ -68,6 +73,12 @@ const COUNTS: &str = "
                AND ('pg_proc'::regclass, p.oid) NOT IN (SELECT classid, objid FROM extended)),
            (SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE NOT t.tgisinternal AND (n.nspname, c.relname) IN (SELECT * FROM unnest($1::text[], $2::text[]))),
+           (SELECT count(*) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest($1::text[], $2::text[]))),
+           (SELECT count(*) FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest($1::text[], $2::text[]))),
+           (SELECT count(*) FROM pg_statistic_ext s JOIN pg_class c ON c.oid = s.stxrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest($1::text[], $2::text[]))),
            (SELECT count(*) FROM pg_largeobject_metadata),
            (SELECT count(*) FROM pg_roles WHERE rolcanlogin AND rolname <> current_user AND rolname !~ '^pg_')";
 
@@ -94,7 +105,10 @@ pub async fn inventory(client: &impl GenericClient, tables: &[TableName]) -> Res
         materialized_views: row.try_get(1)?,
         functions: row.try_get(2)?,
         triggers: row.try_get(3)?,
-        large_objects: row.try_get(4)?,
-        roles: row.try_get(5)?,
+        rules: row.try_get(4)?,
+        policies: row.try_get(5)?,
+        statistics: row.try_get(6)?,
+        large_objects: row.try_get(7)?,
+        roles: row.try_get(8)?,
     })
 }

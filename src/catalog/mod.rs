@@ -34,7 +34,7 @@ pub use inheritance::heirs;
 pub use inventory::{Inventory, Sequence, inventory};
 pub use kind_of_type::{TypeGround, given_types, given_types_in, type_grounds};
 pub use lock::{LockHolder, backend_pid, lock_holders};
-pub use mute::mute;
+pub use mute::{mute, mute_in};
 pub use partition::{Leaf, leaves, parts, roots};
 pub use relation::{LeftOut, Relation, relations};
 pub use rule::{Refused, inputs, rule_facts};

@@ -57,6 +57,8 @@ pub struct Design {
     pub after_load: Vec<Step>,
     /// What does not come along.
     pub left_out: Vec<Finding>,
+    /// What keeps the types that it needs from being made, or being those that it needs.
+    pub lacking: Vec<Finding>,
     /// Target columns by the source column that they take as it is.
     pub plain: BTreeMap<String, String>,
 }
@@ -148,6 +150,7 @@ pub fn design(
         columns,
         after_load: Vec::new(),
         left_out: Vec::new(),
+        lacking: Vec::new(),
         plain,
     };
     design.left_out.extend(notes(&design, source, given, ground));
@@ -196,6 +199,19 @@ fn notes(design: &Design, source: &SourceShape, given: &Given, ground: &Ground) 
         let hint =
             "make it yourself before the first start where it is to be partitioned: a table that is there is left as it is";
         notes.push(Finding::note("table.target_unpartitioned", &subject, what).hint(hint));
+    }
+    if given.row_security {
+        let what = format!(
+            "row-level security is on for `{}`, and the target table is made without it and its policies: whoever may read it there sees \
+             all its rows",
+            source.name
+        );
+        let sql = format!(
+            "-- with a CREATE POLICY for each that the source has; we write as its owner, whom FORCE would bar:\n\
+             ALTER TABLE {} ENABLE ROW LEVEL SECURITY;",
+            quote::table(&design.target)
+        );
+        notes.push(Finding::warning("table.target_unprotected", &subject, what).sql(sql));
     }
     let made = |at: usize| design.columns.iter().find(move |column| column.from == Some(at));
     let of = |column: &Column| column.from.and_then(|at| given.columns.get(at));

@@ -12,6 +12,9 @@ pub struct Given {
     pub foreign_keys: Vec<ForeignKey>,
     /// Exclusion constraints.
     pub exclusions: Vec<Constraint>,
+    /// Tables that it inherits from, other than as a partition.
+    pub parents: Vec<TableName>,
+    pub row_security: bool,
 }
 
 /// What its shape does not say of a column.

@@ -95,6 +95,8 @@ fn given() -> Given {
         ..index("users_email_key", &["email"], "btree (email)")
     };
     Given {
+        parents: Vec::new(),
+        row_security: false,
         columns,
         indexes: vec![
             key,

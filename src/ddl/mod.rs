@@ -15,6 +15,7 @@ mod given;
 #[cfg(test)]
 mod golden;
 mod index;
+mod inheritance;
 mod kind_of_type;
 mod name;
 mod offer;
@@ -26,6 +27,7 @@ pub use column::Column;
 pub use design::{Design, Ground, KeyTime, TypeToMake, design};
 pub use foreign_key::{Lifted, Pace, foreign_keys};
 pub use given::{Constraint, ForeignKey, Generated, Given, GivenColumn, Identity, Index, Part};
+pub use inheritance::inheritance;
 pub use kind_of_type::{Attribute, DomainCheck, GivenType, TypeForm, needed};
 pub use offer::{Rebuild, rebuild};
 pub use refusal::{because, left_out};

@@ -73,7 +73,17 @@ impl TablePlan {
     pub fn cure(&self, misfits: &[Misfit]) -> String {
         let new = |misfit: &Misfit| if let Misfit::New(name, type_oid) = misfit { Some((name.clone(), *type_oid)) } else { None };
         let Some(new) = misfits.iter().map(new).collect::<Option<Vec<_>>>() else {
-            return format!("change the target and the entry of `{}` to fit, then copy this table anew", self.source);
+            let anew = format!("change the target and the entry of `{}` to fit, then copy this table anew", self.source);
+            return match misfits {
+                [Misfit::Gone(was), Misfit::New(is, _)] => format!(
+                    "where `{is}` is another name of `{was}`: ALTER TABLE {} RENAME COLUMN {} TO {} in the target, then send SIGHUP or \
+                     restart; else {anew}",
+                    quote::table(&self.into),
+                    quote::ident(was),
+                    quote::ident(is)
+                ),
+                _ => anew,
+            };
         };
         let names: Vec<String> = new.iter().map(|(name, _)| format!("{name:?}")).collect();
         // of other types only the catalog knows the name

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 pub fn compile(rule: &Rule, source: &SourceShape, target: &TargetShape, facts: &Facts) -> Result<TablePlan, Vec<Finding>> {
     let mut findings = Vec::new();
     let drafts = drafts(rule, source, target, facts, &mut findings);
+    findings.extend(unlogged(target));
     findings.extend(unfilled(source, target, &drafts));
     findings.extend(unused(rule, source, target, &drafts, facts));
     let (kind, key_names) = source_key(rule, source).unwrap_or_else(|finding| {
@@ -51,6 +52,7 @@ pub fn compile(rule: &Rule, source: &SourceShape, target: &TargetShape, facts: &
         into: rule.table().clone(),
         kind,
         partitioned: source.kind == 'p',
+        into_partitioned: target.kind == 'p',
         secondary_uniques: target.uniques.iter().any(|unique| unique.exclusion || !is_key(&unique.columns)),
         known_columns: source.columns.iter().map(|column| column.name.clone()).collect(),
         former: BTreeMap::new(),
@@ -169,6 +171,16 @@ fn generated(rule: &Rule, column: &SourceColumn) -> Option<Finding> {
         Finding::error("table.generated_column", rule.source.to_string(), what)
             .hint(format!("use its expression in its place: {expression}")),
     )
+}
+
+/// What a crash of the target would empty, while its checkpoint says that the rows are there.
+fn unlogged(target: &TargetShape) -> Vec<Finding> {
+    let each = target.unlogged.iter().map(|table| {
+        let what = "it is unlogged: a crash of the server would empty it, and what had arrived would not come again";
+        Finding::error("table.target_unlogged", table.to_string(), what)
+            .sql(format!("ALTER TABLE {} SET LOGGED;", quote::table(table)))
+    });
+    each.collect()
 }
 
 /// Target columns that would stay empty and must not.

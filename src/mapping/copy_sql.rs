@@ -85,12 +85,11 @@ impl TablePlan {
 
     /// Those of the source's rows that have these keys, for a staging table.
     pub fn copy_keys_out(&self, keys: &[&Key]) -> String {
-        let only = if self.partitioned { "" } else { "ONLY " };
         let columns: Vec<String> = self.inputs.iter().map(|input| quote::ident(&input.name)).collect();
         format!(
-            "COPY (SELECT {} FROM {only}{} WHERE ({}) IN (VALUES {})) TO STDOUT",
+            "COPY (SELECT {} FROM {} WHERE ({}) IN (VALUES {})) TO STDOUT",
             columns.join(", "),
-            quote::table(&self.source),
+            self.source_only(),
             self.key_names().join(", "),
             self.key_values(keys)
         )
@@ -98,15 +97,14 @@ impl TablePlan {
 
     /// Those of the source's rows `t` that have these keys: the key's number, then the columns asked for.
     pub fn copy_keys_numbered(&self, columns: &str, keys: &[&Key]) -> String {
-        let only = if self.partitioned { "" } else { "ONLY " };
         let numbered: Vec<String> =
             keys.iter().enumerate().map(|(nth, key)| format!("({nth}, {})", self.key_value(key))).collect();
         let names: Vec<String> = (0..self.key.len()).map(key_name).collect();
         let same: Vec<String> =
             self.key_names().iter().zip(&names).map(|(column, name)| format!("t.{column} = k.{name}")).collect();
         format!(
-            "COPY (SELECT k.nth, {columns} FROM {only}{} AS t JOIN (VALUES {}) AS k(nth, {}) ON {}) TO STDOUT",
-            quote::table(&self.source),
+            "COPY (SELECT k.nth, {columns} FROM {} AS t JOIN (VALUES {}) AS k(nth, {}) ON {}) TO STDOUT",
+            self.source_only(),
             numbered.join(", "),
             names.join(", "),
             same.join(" AND ")
@@ -127,7 +125,7 @@ impl TablePlan {
     fn delete_where(&self, keys: &[&Key], condition: &str) -> String {
         format!(
             "DELETE FROM {} AS t USING (SELECT {} FROM (VALUES {}) AS src({}){condition}) AS gone WHERE {}",
-            self.into(),
+            self.into_only(),
             self.key_select(),
             self.key_values(keys),
             self.key_names().join(", "),
@@ -179,7 +177,7 @@ impl TablePlan {
         Some(format!(
             "SELECT ARRAY[{}] FROM {} AS t WHERE {}{behind} ORDER BY {} LIMIT {limit}",
             names.iter().map(|name| format!("pg_catalog.format('%s', {name})")).collect::<Vec<_>>().join(", "),
-            self.into(),
+            self.into_only(),
             self.own_rows(),
             names.join(", ")
         ))
@@ -201,14 +199,14 @@ impl TablePlan {
 
     /// Whether the target holds a row that this entry could have brought.
     pub fn filled(&self) -> String {
-        format!("SELECT EXISTS (SELECT FROM {} AS t WHERE {})", self.into(), self.own_rows())
+        format!("SELECT EXISTS (SELECT FROM {} AS t WHERE {})", self.into_only(), self.own_rows())
     }
 
     /// Whether one of these rows has a value in this column.
     pub fn has_values(&self, column: &str) -> String {
         format!(
             "SELECT EXISTS (SELECT FROM {} AS t WHERE {} AND pg_catalog.num_nonnulls(t.{}) > 0)",
-            self.into(),
+            self.into_only(),
             self.own_rows(),
             quote::ident(column)
         )
@@ -216,32 +214,30 @@ impl TablePlan {
 
     /// Takes away the rows of this entry. Where it shares the table with nobody, TRUNCATE does it, too.
     pub fn empty(&self) -> String {
-        format!("DELETE FROM {} AS t WHERE {}", self.into(), self.own_rows())
+        format!("DELETE FROM {} AS t WHERE {}", self.into_only(), self.own_rows())
     }
 
     /// Those of these keys that the source does not have.
     pub fn absent_keys(&self, keys: &[&Key]) -> String {
-        let only = if self.partitioned { "" } else { "ONLY " };
         let same: Vec<String> = self.key_names().iter().map(|name| format!("t.{name} = src.{name}")).collect();
         format!(
-            "SELECT {} FROM (VALUES {}) AS src({}) WHERE NOT EXISTS (SELECT FROM {only}{} AS t WHERE {})",
+            "SELECT {} FROM (VALUES {}) AS src({}) WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {})",
             self.source_key(),
             self.key_values(keys),
             self.key_names().join(", "),
-            quote::table(&self.source),
+            self.source_only(),
             same.join(" AND ")
         )
     }
 
     /// The source's keys between two bounds, both included; a bound may name the first columns of the key only, or nothing.
     pub fn source_keys_between(&self, from: &[String], to: &[String]) -> String {
-        let only = if self.partitioned { "" } else { "ONLY " };
         let columns: Vec<(String, String)> =
             self.key.iter().map(|&input| (quote::ident(&self.inputs[input].name), self.inputs[input].sql_type.clone())).collect();
         format!(
-            "SELECT {} FROM {only}{} AS src WHERE true{}{}",
+            "SELECT {} FROM {} AS src WHERE true{}{}",
             self.source_key(),
-            quote::table(&self.source),
+            self.source_only(),
             bound("src", &columns, ">=", from),
             bound("src", &columns, "<=", to)
         )
@@ -262,7 +258,7 @@ impl TablePlan {
         Some(format!(
             "SELECT ARRAY[{}] FROM {} AS t WHERE {}{}{}",
             names.collect::<Vec<_>>().join(", "),
-            self.into(),
+            self.into_only(),
             self.own_rows(),
             bound("t", &pairs, ">=", from),
             bound("t", &pairs, "<=", to)

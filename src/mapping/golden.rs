@@ -65,6 +65,8 @@ fn target(columns: &[(&str, &str)], key: &[&str]) -> TargetShape {
         foreign_keys_out: Vec::new(),
         foreign_keys_in: Vec::new(),
         cascades: Vec::new(),
+        unlogged: Vec::new(),
+        actions: Vec::new(),
     }
 }
 
@@ -124,8 +126,8 @@ fn a_plain_keyed_table() {
           FROM (SELECT u.c0 AS "id", u.c1 AS "note" FROM (SELECT pg_catalog.unnest($1::bigint[]) AS c0,
           pg_catalog.unnest($2::character varying[]) AS c1) AS u) AS src),
           rows AS MATERIALIZED (SELECT keyed.*, t.tableoid IS NOT NULL AS "tablelift:found" FROM keyed LEFT JOIN
-          "shop"."orders" AS t ON t."id" = keyed."tablelift:k0"),
-          updated AS (UPDATE "shop"."orders" AS t SET "note" = new."tablelift:v0" FROM (SELECT "tablelift:k0", ("note") AS
+          ONLY "shop"."orders" AS t ON t."id" = keyed."tablelift:k0"),
+          updated AS (UPDATE ONLY "shop"."orders" AS t SET "note" = new."tablelift:v0" FROM (SELECT "tablelift:k0", ("note") AS
           "tablelift:v0" FROM rows AS src WHERE "tablelift:found") AS new WHERE t."id" = new."tablelift:k0")
           SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM rows AS src WHERE NOT "tablelift:found" AND true"#,
     );
@@ -135,7 +137,7 @@ fn a_plain_keyed_table() {
         r#"
           WITH gone AS (SELECT ("id")::bigint AS "tablelift:k0"
           FROM (SELECT u.c0 AS "id" FROM (SELECT pg_catalog.unnest($3::bigint[]) AS c0) AS u) AS src),
-          t AS (DELETE FROM "shop"."orders" AS t USING gone WHERE t."id" = gone."tablelift:k0" RETURNING t.*, true AS
+          t AS (DELETE FROM ONLY "shop"."orders" AS t USING gone WHERE t."id" = gone."tablelift:k0" RETURNING t.*, true AS
           "tablelift:found"),
           rows AS MATERIALIZED (SELECT new.*, t."tags" AS "tags", t."tablelift:found" IS NOT NULL AS "tablelift:found"
           FROM (SELECT u.c0 AS "id", u.c1 AS "note" FROM (SELECT pg_catalog.unnest($1::bigint[]) AS c0,
@@ -150,13 +152,13 @@ fn a_plain_keyed_table() {
         r#"
           WITH gone AS (SELECT ("id")::bigint AS "tablelift:k0"
           FROM (SELECT u.c0 AS "id" FROM (SELECT pg_catalog.unnest($3::bigint[]) AS c0) AS u) AS src),
-          base AS (SELECT t.*, gone.*, true AS "tablelift:found" FROM "shop"."orders" AS t JOIN gone ON t."id" =
+          base AS (SELECT t.*, gone.*, true AS "tablelift:found" FROM ONLY "shop"."orders" AS t JOIN gone ON t."id" =
           gone."tablelift:k0"),
           rows AS MATERIALIZED (SELECT new.*, t."tags" AS "tags", t."tablelift:k0", t."tablelift:found" IS NOT NULL AS
           "tablelift:found"
           FROM (SELECT u.c0 AS "id", u.c1 AS "note" FROM (SELECT pg_catalog.unnest($1::bigint[]) AS c0,
           pg_catalog.unnest($2::character varying[]) AS c1) AS u) AS new LEFT JOIN base AS t ON true),
-          moved AS (UPDATE "shop"."orders" AS t SET "id" = new."tablelift:v0", "note" = new."tablelift:v1", "tags" =
+          moved AS (UPDATE ONLY "shop"."orders" AS t SET "id" = new."tablelift:v0", "note" = new."tablelift:v1", "tags" =
           new."tablelift:v2" FROM (SELECT "tablelift:k0", ("id") AS "tablelift:v0", ("note") AS "tablelift:v1", ("tags") AS
           "tablelift:v2" FROM rows AS src WHERE "tablelift:found") AS new WHERE t."id" = new."tablelift:k0")
           SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM rows AS src WHERE NOT "tablelift:found""#,
@@ -173,7 +175,7 @@ fn a_plain_keyed_table() {
         &plan,
         &Statement::Delete,
         r#"
-          DELETE FROM "shop"."orders" AS t USING (SELECT ("id")::bigint AS "tablelift:k0"
+          DELETE FROM ONLY "shop"."orders" AS t USING (SELECT ("id")::bigint AS "tablelift:k0"
           FROM (SELECT u.c0 AS "id" FROM (SELECT pg_catalog.unnest($1::bigint[]) AS c0) AS u) AS src) AS gone WHERE t."id" =
           gone."tablelift:k0""#,
     );
@@ -209,7 +211,7 @@ fn expressions_and_a_filter() {
           WITH rows AS MATERIALIZED (SELECT u.c0 AS "id", u.c1 AS "cents", u.c2 AS "region", u.c3 AS "blob" FROM (SELECT
           pg_catalog.unnest($1::integer[]) AS c0, pg_catalog.unnest($2::bigint[]) AS c1, pg_catalog.unnest($3::text[]) AS c2,
           pg_catalog.unnest($4::text[]) AS c3) AS u),
-          left_filter AS (DELETE FROM "shop"."orders" AS t USING (SELECT (id::bigint)::bigint AS "tablelift:k0" FROM rows AS
+          left_filter AS (DELETE FROM ONLY "shop"."orders" AS t USING (SELECT (id::bigint)::bigint AS "tablelift:k0" FROM rows AS
           src WHERE (region = 'EU') IS NOT TRUE) AS gone WHERE t."order_id" = gone."tablelift:k0")
           INSERT INTO "shop"."orders" ("order_id", "total", "blob") OVERRIDING SYSTEM VALUE SELECT (id::bigint), (round(cents
           / 100.0, 2)), ("blob") FROM rows AS src WHERE (region = 'EU')
@@ -223,11 +225,11 @@ fn expressions_and_a_filter() {
           FROM (SELECT u.c0 AS "id", u.c1 AS "cents", u.c2 AS "region" FROM (SELECT pg_catalog.unnest($1::integer[]) AS c0,
           pg_catalog.unnest($2::bigint[]) AS c1, pg_catalog.unnest($3::text[]) AS c2) AS u) AS src),
           rows AS MATERIALIZED (SELECT keyed.*, t.tableoid IS NOT NULL AS "tablelift:found" FROM keyed LEFT JOIN
-          "shop"."orders" AS t ON t."order_id" = keyed."tablelift:k0"),
-          updated AS (UPDATE "shop"."orders" AS t SET "total" = new."tablelift:v0" FROM (SELECT "tablelift:k0", (round(cents /
+          ONLY "shop"."orders" AS t ON t."order_id" = keyed."tablelift:k0"),
+          updated AS (UPDATE ONLY "shop"."orders" AS t SET "total" = new."tablelift:v0" FROM (SELECT "tablelift:k0", (round(cents /
           100.0, 2)) AS "tablelift:v0" FROM rows AS src WHERE "tablelift:found" AND (region = 'EU')) AS new WHERE t."order_id"
           = new."tablelift:k0"),
-          left_filter AS (DELETE FROM "shop"."orders" AS t USING (SELECT (id::bigint)::bigint AS "tablelift:k0" FROM rows AS
+          left_filter AS (DELETE FROM ONLY "shop"."orders" AS t USING (SELECT (id::bigint)::bigint AS "tablelift:k0" FROM rows AS
           src WHERE (region = 'EU') IS NOT TRUE) AS gone WHERE t."order_id" = gone."tablelift:k0")
           SELECT ARRAY[pg_catalog.format('%s', src."id")] FROM rows AS src WHERE NOT "tablelift:found" AND (region = 'EU')"#,
     );
@@ -237,7 +239,7 @@ fn expressions_and_a_filter() {
         r#"
           WITH gone AS (SELECT (id::bigint)::bigint AS "tablelift:k0"
           FROM (SELECT u.c0 AS "id" FROM (SELECT pg_catalog.unnest($4::integer[]) AS c0) AS u) AS src),
-          t AS (DELETE FROM "shop"."orders" AS t USING gone WHERE t."order_id" = gone."tablelift:k0" RETURNING t.*, true AS
+          t AS (DELETE FROM ONLY "shop"."orders" AS t USING gone WHERE t."order_id" = gone."tablelift:k0" RETURNING t.*, true AS
           "tablelift:found"),
           rows AS MATERIALIZED (SELECT new.*, t."blob" AS "blob", t."tablelift:found" IS NOT NULL AS "tablelift:found"
           FROM (SELECT u.c0 AS "id", u.c1 AS "cents", u.c2 AS "region" FROM (SELECT pg_catalog.unnest($1::integer[]) AS c0,
@@ -250,7 +252,7 @@ fn expressions_and_a_filter() {
         &plan,
         &Statement::Delete,
         r#"
-          DELETE FROM "shop"."orders" AS t USING (SELECT (id::bigint)::bigint AS "tablelift:k0"
+          DELETE FROM ONLY "shop"."orders" AS t USING (SELECT (id::bigint)::bigint AS "tablelift:k0"
           FROM (SELECT u.c0 AS "id" FROM (SELECT pg_catalog.unnest($1::integer[]) AS c0) AS u) AS src) AS gone WHERE
           t."order_id" = gone."tablelift:k0""#,
     );
@@ -282,9 +284,9 @@ fn without_a_key() {
           "tablelift:v1"
           FROM (SELECT u.c0 AS "v", u.c1 AS "n" FROM (SELECT pg_catalog.unnest($1::text[]) AS c0,
           pg_catalog.unnest($2::numeric[]) AS c1) AS u) AS src),
-          one AS (SELECT t.tableoid AS o, t.ctid AS c FROM "shop"."orders" AS t, gone WHERE true AND t."v"::pg_catalog.text IS
+          one AS (SELECT t.tableoid AS o, t.ctid AS c FROM ONLY "shop"."orders" AS t, gone WHERE true AND t."v"::pg_catalog.text IS
           NOT DISTINCT FROM gone."tablelift:v0" AND t."n"::pg_catalog.text IS NOT DISTINCT FROM gone."tablelift:v1" LIMIT 1),
-          deleted AS (DELETE FROM "shop"."orders" AS t USING one WHERE t.tableoid = one.o AND t.ctid = one.c RETURNING 1)
+          deleted AS (DELETE FROM ONLY "shop"."orders" AS t USING one WHERE t.tableoid = one.o AND t.ctid = one.c RETURNING 1)
           SELECT (SELECT pg_catalog.count(*) FROM gone) - (SELECT pg_catalog.count(*) FROM deleted)"#,
     );
 }
@@ -330,7 +332,7 @@ fn copies_and_rows_by_their_keys() {
     );
     is(
         plan.delete_absent("s.t", &keys),
-        r#"DELETE FROM "shop"."orders" AS t USING (SELECT ("id")::bigint AS "tablelift:k0" FROM
+        r#"DELETE FROM ONLY "shop"."orders" AS t USING (SELECT ("id")::bigint AS "tablelift:k0" FROM
            (VALUES ('1'::bigint), ('it''s 2'::bigint)) AS src("id") WHERE NOT EXISTS
            (SELECT FROM s.t AS s WHERE s."id" = src."id")) AS gone WHERE t."id" = gone."tablelift:k0""#,
     );
@@ -341,7 +343,7 @@ fn copies_and_rows_by_their_keys() {
     );
     is(
         plan.target_keys(Some(keys[0]), 9).unwrap(),
-        r#"SELECT ARRAY[pg_catalog.format('%s', t."id")] FROM "shop"."orders" AS t WHERE true AND (t."id") > ('1'::bigint)
+        r#"SELECT ARRAY[pg_catalog.format('%s', t."id")] FROM ONLY "shop"."orders" AS t WHERE true AND (t."id") > ('1'::bigint)
            ORDER BY t."id" LIMIT 9"#,
     );
     is(

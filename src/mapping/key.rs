@@ -48,6 +48,11 @@ pub fn source_key(rule: &Rule, source: &SourceShape) -> Result<(Kind, Vec<String
 }
 
 fn no_key(source: &SourceShape) -> Finding {
+    if source.identity == ReplicaIdentity::Nothing && !source.primary_key.is_empty() {
+        let what = "its replica identity is NOTHING (or an index that is gone), although it has a primary key";
+        let sql = format!("ALTER TABLE {} REPLICA IDENTITY DEFAULT;", quote::table(&source.name));
+        return Finding::error("table.identity_nothing", source.name.to_string(), what).sql(sql);
+    }
     let identity =
         source.unique_index.as_ref().map_or_else(|| "FULL".to_owned(), |index| format!("USING INDEX {}", quote::ident(index)));
     Finding::error(

@@ -27,5 +27,5 @@ pub use facts::{ExpressionFacts, Facts};
 pub use key::source_key;
 pub use plan::{Filter, Input, KeyText, Kind, Output, TablePlan, Wire};
 pub use rule::{Ignore, OnNewColumn, Rule};
-pub use shape::{SourceColumn, SourceShape, TargetColumn, TargetShape, UniqueKey};
+pub use shape::{Action, SourceColumn, SourceShape, TargetColumn, TargetShape, UniqueKey};
 pub use sql::{NotSupplied, Partial, Statement};

@@ -92,6 +92,8 @@ pub struct TablePlan {
     pub kind: Kind,
     /// The source table is partitioned: its rows are in its partitions.
     pub partitioned: bool,
+    /// The same of the target table.
+    pub into_partitioned: bool,
     pub inputs: Vec<Input>,
     pub outputs: Vec<Output>,
     /// Inputs that make the source's key, in its order. Empty unless `Keyed`.

@@ -22,8 +22,7 @@ impl TablePlan {
         let columns: Vec<String> = source.columns.iter().map(|column| quote::ident(&column.name)).collect();
         let order: Vec<String> = self.sample_order().into_iter().map(quote::ident).collect();
         let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
-        let only = if self.partitioned { "" } else { "ONLY " };
-        format!("SELECT {} FROM {only}{}{order} LIMIT {rows}", columns.join(", "), quote::table(&self.source))
+        format!("SELECT {} FROM {}{order} LIMIT {rows}", columns.join(", "), self.source_only())
     }
 
     /// Makes the tables. What is written goes into one with the target's types and NOT NULLs: what else a row must satisfy hangs on other rows, or acts on them.

@@ -92,4 +92,28 @@ pub struct TargetShape {
     pub foreign_keys_in: Vec<String>,
     /// Those of them by whose action rows go, or change, when one of ours is deleted or gets another key.
     pub cascades: Vec<String>,
+    /// Of it and its partitions: a crash of the server empties them.
+    #[serde(default)]
+    pub unlogged: Vec<TableName>,
+    /// Its own triggers and rules, and the triggers of its partitions.
+    #[serde(default)]
+    pub actions: Vec<Action>,
+}
+
+/// A trigger or a rule of a person's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    pub table: TableName,
+    pub name: String,
+    /// Else a trigger.
+    pub rule: bool,
+    /// `pg_trigger.tgenabled`, `pg_rewrite.ev_enabled`: `O` in sessions of the origin, `R` of a replica, `A` in both, `D` in none.
+    pub enabled: char,
+}
+
+impl Action {
+    /// Whether it meets a session whose `session_replication_role` is `replica`, or is not.
+    pub fn fires(&self, replica: bool) -> bool {
+        self.enabled == 'A' || self.enabled == if replica { 'R' } else { 'O' }
+    }
 }

@@ -59,7 +59,7 @@ impl TablePlan {
             Statement::Probe(output) => self.probe(*output, &self.rows(&self.outputs[*output].uses, 1)),
             Statement::Delete => format!(
                 "DELETE FROM {} AS t USING (SELECT {} FROM {} AS src) AS gone WHERE {}",
-                self.into(),
+                self.into_only(),
                 self.key_select(),
                 self.rows(&self.key, 1),
                 self.key_match("gone"),
@@ -86,6 +86,16 @@ impl TablePlan {
 
     pub(super) fn into(&self) -> String {
         quote::table(&self.into)
+    }
+
+    /// The target table where rows of it are looked for, changed or removed: a table that inherits from it has rows of its own.
+    pub fn into_only(&self) -> String {
+        quote::only(&self.into, self.into_partitioned)
+    }
+
+    /// The source table, likewise.
+    pub fn source_only(&self) -> String {
+        quote::only(&self.source, self.partitioned)
     }
 
     fn present(&self, missing: &Partial) -> Vec<usize> {
@@ -161,7 +171,7 @@ impl TablePlan {
         let filter = self.filter.as_ref().map_or("true", |filter| filter.sql.as_str());
         format!(
             "DELETE FROM {} AS t USING (SELECT {} FROM {from} AS src WHERE ({filter}) IS NOT TRUE) AS gone WHERE {}",
-            self.into(),
+            self.into_only(),
             self.key_select(),
             self.key_match("gone"),
         )
@@ -229,14 +239,14 @@ impl TablePlan {
              rows AS MATERIALIZED (SELECT keyed.*{supplied}, t.tableoid IS NOT NULL AS {found} FROM keyed LEFT JOIN {into} AS t ON {matches})",
             keys_of = self.key_select(),
             rows = self.rows(&self.present(missing), 1),
-            into = self.into(),
+            into = self.into_only(),
             matches = self.key_match("keyed"),
             found = FOUND,
         );
         if !sets.is_empty() {
             text += &format!(
                 ", updated AS (UPDATE {into} AS t SET {sets} FROM (SELECT {keys}{values} FROM rows AS src WHERE {FOUND}{filter}) AS new WHERE {matches})",
-                into = self.into(),
+                into = self.into_only(),
                 sets = sets.join(", "),
                 keys = keys.join(", "),
                 values = values.concat(),
@@ -256,7 +266,7 @@ impl TablePlan {
         let expressions: Vec<String> = self.outputs.iter().map(|output| format!("({})", output.expression)).collect();
         Ok(format!(
             "WITH gone AS (SELECT {key} FROM {old_rows} AS src), \
-             t AS (DELETE FROM {into} AS t USING gone WHERE {matches} RETURNING t.*, true AS {found}), \
+             t AS (DELETE FROM {only} AS t USING gone WHERE {matches} RETURNING t.*, true AS {found}), \
              rows AS MATERIALIZED (SELECT new.*{supplied}, t.{found} IS NOT NULL AS {found} FROM {new_rows} AS new LEFT JOIN t ON true), \
              moved AS (INSERT INTO {into}{columns} OVERRIDING SYSTEM VALUE SELECT {expressions} FROM rows AS src WHERE {found}{filter}) \
              SELECT {missing_key} FROM rows AS src WHERE NOT {found} AND {loss}",
@@ -264,6 +274,7 @@ impl TablePlan {
             key = self.key_select(),
             old_rows = self.old_rows(&present),
             into = self.into(),
+            only = self.into_only(),
             matches = self.key_match("gone"),
             found = FOUND,
             supplied = supplied.concat(),
@@ -287,14 +298,14 @@ impl TablePlan {
         let of_old: Vec<String> = keys.iter().map(|key| format!("t.{key}")).collect();
         Ok(format!(
             "WITH gone AS (SELECT {key} FROM {old_rows} AS src), \
-             base AS (SELECT t.*, gone.*, true AS {FOUND} FROM {into} AS t JOIN gone ON {matches}), \
+             base AS (SELECT t.*, gone.*, true AS {FOUND} FROM {only} AS t JOIN gone ON {matches}), \
              rows AS MATERIALIZED (SELECT new.*{supplied}, {of_old}, t.{FOUND} IS NOT NULL AS {FOUND} FROM {new_rows} AS new LEFT JOIN base AS t ON true), \
-             moved AS (UPDATE {into} AS t SET {sets} FROM (SELECT {keys}, {values} FROM rows AS src WHERE {FOUND}) AS new WHERE {old}) \
+             moved AS (UPDATE {only} AS t SET {sets} FROM (SELECT {keys}, {values} FROM rows AS src WHERE {FOUND}) AS new WHERE {old}) \
              SELECT {missing_key} FROM rows AS src WHERE NOT {FOUND}",
             missing_key = self.source_key(),
             key = self.key_select(),
             old_rows = self.old_rows(&present),
-            into = self.into(),
+            only = self.into_only(),
             matches = self.key_match("gone"),
             old = self.key_match("new"),
             supplied = self.supplied(missing, |_| true)?.concat(),
@@ -319,13 +330,13 @@ impl TablePlan {
             .collect();
         format!(
             "WITH gone AS MATERIALIZED (SELECT {values} FROM {rows} AS src{filter}), \
-             one AS (SELECT t.tableoid AS o, t.ctid AS c FROM {into} AS t, gone WHERE true{equal} LIMIT 1), \
-             deleted AS (DELETE FROM {into} AS t USING one WHERE t.tableoid = one.o AND t.ctid = one.c RETURNING 1) \
+             one AS (SELECT t.tableoid AS o, t.ctid AS c FROM {only} AS t, gone WHERE true{equal} LIMIT 1), \
+             deleted AS (DELETE FROM {only} AS t USING one WHERE t.tableoid = one.o AND t.ctid = one.c RETURNING 1) \
              SELECT (SELECT pg_catalog.count(*) FROM gone) - (SELECT pg_catalog.count(*) FROM deleted)",
             values = values.join(", "),
             rows = self.rows(every, 1),
             filter = self.where_clause(),
-            into = self.into(),
+            only = self.into_only(),
             equal = equal.concat(),
         )
     }

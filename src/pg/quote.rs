@@ -12,6 +12,11 @@ pub fn table(name: &TableName) -> String {
     format!("{}.{}", ident(&name.schema), ident(&name.name))
 }
 
+/// A table as a place of its own rows: a table that inherits from it has others. All rows of a partitioned one are in its partitions.
+pub fn only(name: &TableName, partitioned: bool) -> String {
+    if partitioned { table(name) } else { format!("ONLY {}", table(name)) }
+}
+
 /// `'text'`, right whatever `standard_conforming_strings` says.
 pub fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");

@@ -5,9 +5,9 @@ use super::{PipelineError, publish, structure};
 use crate::catalog::{self, LeftOut, Relation};
 use crate::change::TableName;
 use crate::config::{Connector, Kafka};
-use crate::event::{TopicError, table_topics};
+use crate::event::{TopicError, table_topic, table_topics};
 use crate::finding::Finding;
-use crate::log::kafka::{Admin, BROKER_LIMIT};
+use crate::log::kafka::{Admin, BROKER_LIMIT, TopicState};
 use crate::mapping::Rule;
 use crate::pg::quote;
 use crate::preflight::{self, Compiled};
@@ -58,10 +58,13 @@ pub async fn compile(
     let found = Found::new(connector, &relations, &states);
     let recorded = states.iter().filter(|state| state.was_taken_on()).map(|state| state.target.clone()).collect();
     let told = preflight::design_missing(connector, source, target, &mut compiled, &recorded).await?;
-    let (errors, notes): (Vec<Finding>, Vec<Finding>) = told.into_iter().partition(Finding::is_error);
-    // they are of types, and nobody says whose
-    for one in compiled.iter_mut().filter(|one| one.design.is_some() && !errors.is_empty()) {
-        one.plan = Err(one.plan.as_ref().err().into_iter().flatten().chain(&errors).cloned().collect());
+    // errors are of types that tables lack, and stand with each of these
+    let notes = told.into_iter().filter(|finding| !finding.is_error());
+    for one in &mut compiled {
+        let lacking = one.design.as_ref().map_or(&[][..], |design| &design.lacking);
+        if !lacking.is_empty() {
+            one.plan = Err(one.plan.as_ref().err().into_iter().flatten().chain(lacking).cloned().collect());
+        }
     }
     let Sorted { mut left_out, mut findings, .. } = sorted;
     findings.extend(notes);
@@ -72,9 +75,6 @@ pub async fn compile(
     }
     found.claims(target, &mut compiled, (&mut left_out, &mut findings)).await?;
     found.newcomers(source, &mut compiled).await?;
-    if let Some(kafka) = connector.kafka() {
-        found.spread(kafka, &mut compiled).await?;
-    }
     compiled.extend(found.gone());
     let asked_for = |state: &&TableState| compiled.iter().any(|one| one.rule.target == state.target);
     let leaving = states.iter().filter(|state| !asked_for(state)).map(|state| state.target.clone()).collect();
@@ -284,14 +284,21 @@ impl<'a> Found<'a> {
         let mut named: Vec<&TableName> =
             self.states.iter().filter(|state| state.was_taken_on()).map(|state| &state.source).collect();
         named.dedup();
+        let spread = match self.connector.kafka() {
+            Some(kafka) => spread(kafka, &new).await?,
+            None => BTreeMap::new(),
+        };
         for one in new {
             let (name, mut findings) = (&one.rule.source, Vec::new());
             if let (Some(shape), Some(leaves)) = (&one.source, leaves.get(name)) {
                 let unfit = preflight::unfit_leaves(shape, leaves, one.rule.insert_only);
                 findings.extend(unfit.into_iter().filter(Finding::is_error));
             }
+            let acting = one.target.iter().flat_map(|shape| preflight::actions(self.connector, shape));
+            findings.extend(acting.filter(Finding::is_error));
             if let Some(kafka) = self.connector.kafka() {
                 findings.extend(self.second(&one.rule));
+                findings.extend(spread.get(name).cloned());
                 let others = named.iter().copied().filter(|other| *other != name);
                 match table_topics(&kafka.topic_prefix, others.chain([name])) {
                     Ok(_) => named.push(name),
@@ -312,24 +319,21 @@ impl<'a> Found<'a> {
         }
         Ok(())
     }
+}
 
-    /// New tables whose changes have to be in one partition, and whose topic is there, of an earlier life, with more.
-    async fn spread(&self, kafka: &Kafka, compiled: &mut [Compiled]) -> Result<(), PipelineError> {
-        let needs_one = |one: &&Compiled| self.is_new(&one.rule) && one.plan.as_ref().is_ok_and(preflight::needs_one_partition);
-        let tables: BTreeSet<TableName> = compiled.iter().filter(needs_one).map(|one| one.rule.source.clone()).collect();
-        let Ok(topics) = table_topics(&kafka.topic_prefix, &tables) else { return Ok(()) };
-        if topics.is_empty() {
-            return Ok(());
-        }
-        let there = Admin::new(kafka)?.describe(&topics, BROKER_LIMIT).await?;
-        for (table, state) in tables.iter().zip(there) {
-            let Some(finding) = state.as_ref().and_then(preflight::spread) else { continue };
-            for one in compiled.iter_mut().filter(|one| one.rule.source == *table && one.plan.is_ok()) {
-                one.plan = Err(vec![finding.clone()]);
-            }
-        }
-        Ok(())
+/// Tables whose changes have to be in one partition, and whose topic is there, of an earlier life, with more.
+async fn spread(kafka: &Kafka, new: &[&Compiled]) -> Result<BTreeMap<TableName, Finding>, PipelineError> {
+    let needs_one = |one: &&&Compiled| one.plan.as_ref().is_ok_and(preflight::needs_one_partition);
+    let tables: BTreeSet<&TableName> = new.iter().filter(needs_one).map(|one| &one.rule.source).collect();
+    // one that can have no topic is told of by itself
+    let topic_of = |table| Some((table, table_topic(&kafka.topic_prefix, table).ok()?));
+    let (tables, topics): (Vec<&TableName>, Vec<String>) = tables.into_iter().filter_map(topic_of).unzip();
+    if topics.is_empty() {
+        return Ok(BTreeMap::new());
     }
+    let there = Admin::new(kafka)?.describe(&topics, BROKER_LIMIT).await?;
+    let found = |(table, state): (&TableName, Option<TopicState>)| Some((table.clone(), preflight::spread(&state?)?));
+    Ok(tables.into_iter().zip(there).filter_map(found).collect())
 }
 
 fn changed(table: &str, what: &str) -> Finding {

@@ -13,8 +13,9 @@ use crate::store::{self, connector::ConnectorRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
-/// Makes or alters the connector's publications, in transactions of their own, and gives their names. `strangers` are taken out; what else is
-/// in them stays: it may be one of ours whose entry does not fit now, under whatever name.
+/// Makes or alters the connector's publications, in transactions of their own, and gives their names. `strangers` are taken out, and what
+/// the application could not write to any more; what else is in them stays: it may be one of ours whose entry does not fit now, under whatever
+/// name.
 ///
 /// # Errors
 /// See [`PipelineError`].
@@ -33,7 +34,8 @@ pub async fn ensure(
     };
     let inserts = wanted(true);
     let mut names = vec![connector.publication()];
-    one(connector, source, &connector.publication(), (&wanted(false), strangers), Published::ALL, record).await?;
+    let surplus = strangers.union(&catalog::mute_in(source, &connector.publication()).await?).cloned().collect();
+    one(connector, source, &connector.publication(), (&wanted(false), &surplus), Published::ALL, record).await?;
     let second = connector.inserts_publication();
     if !inserts.is_empty() || record.made.publications.contains(&second) {
         one(connector, source, &second, (&inserts, strangers), Published::INSERTS, record).await?;
@@ -131,17 +133,21 @@ async fn one(
     Ok(())
 }
 
-/// Whether those that were made for the connector are as they were made, whatever tables they carry.
+/// Whether [`ensure`] has to see to those that were made for the connector, whatever tables they carry: one is not as it was made, or has the
+/// source refuse its application's own UPDATEs and DELETEs, for a table has lost its key.
 ///
 /// # Errors
-/// See [`PipelineError`]: what they lack, or a database could not be asked.
-pub async fn all_whole(connector: &Connector, source: &Client, target: &Client) -> Result<(), PipelineError> {
-    let Some(record) = store::connector::read(target, &connector.name).await? else { return Ok(()) };
+/// A database could not be asked.
+pub async fn is_due(connector: &Connector, source: &Client, target: &Client) -> Result<bool, PipelineError> {
+    let Some(record) = store::connector::read(target, &connector.name).await? else { return Ok(false) };
     for name in &record.made.publications {
         let published = if *name == connector.inserts_publication() { Published::INSERTS } else { Published::ALL };
-        whole(name, publication(source, name).await?.as_ref(), published)?;
+        let is_whole = whole(name, publication(source, name).await?.as_ref(), published).is_ok();
+        if !is_whole || published.old_rows() && !catalog::mute_in(source, name).await?.is_empty() {
+            return Ok(true);
+        }
     }
-    Ok(())
+    Ok(false)
 }
 
 fn whole(name: &str, found: Option<&Publication>, published: Published) -> Result<(), PipelineError> {

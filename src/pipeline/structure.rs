@@ -1,6 +1,7 @@
 //! Whether both tables are still those that were copied. A type change, a column dropped and added again or a table made anew changes
 //! rows, and the stream says nothing of that; once the mapping fits again, only this tells.
 
+mod altered;
 mod judged;
 mod look;
 mod watch;
@@ -100,7 +101,17 @@ pub async fn hold(
     let at_target = look(target, "target", connector, states.iter().map(|state| &state.into)).await?;
     let place = past::place(source, connector).await?;
     for one in &mut *compiled {
-        let Ok(plan) = &mut one.plan else { continue };
+        let plan = match &mut one.plan {
+            Ok(plan) => plan,
+            Err(findings) => {
+                let state = states.iter().find(|state| state.target == one.rule.target);
+                let sides = at_source.get(&one.rule.source).zip(at_target.get(one.rule.table()));
+                if let Some((recorded, (from, into))) = state.and_then(recorded).zip(sides) {
+                    altered::tell(findings, &one.rule, &recorded, (from, into));
+                }
+                continue;
+            }
+        };
         let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
         let (Some(from), Some(into)) = (at_source.get(&plan.source), at_target.get(&plan.into)) else { continue };
         let recorded = recorded(state);

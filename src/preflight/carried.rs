@@ -29,6 +29,9 @@ pub(super) fn left_behind(survey: &Survey<'_>) -> Vec<Finding> {
         (found.materialized_views, "materialized view"),
         (found.functions, "function"),
         (found.triggers, "trigger"),
+        (found.rules, "rule"),
+        (found.policies, "row-level security policy"),
+        (found.statistics, "statistics object"),
         (found.roles, "login role"),
     ];
     let counts: Vec<String> = counts.iter().filter(|(count, _)| *count > 0).map(|&(count, name)| several(count, name)).collect();
@@ -49,7 +52,11 @@ pub(super) fn left_behind(survey: &Survey<'_>) -> Vec<Finding> {
 }
 
 fn several(count: i64, name: &str) -> String {
-    if count == 1 { format!("1 {name}") } else { format!("{count} {name}s") }
+    match name.strip_suffix('y') {
+        _ if count == 1 => format!("1 {name}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {name}s"),
+    }
 }
 
 /// Up to 17 the stream does not carry what a generated column holds; from 18 on it can (`publish_generated_columns`), and we leave it there: the

@@ -83,8 +83,13 @@ pub async fn design_missing(
         let lifted = lifted(compiled, &drafts);
         for draft in &mut drafts {
             ddl::foreign_keys(&mut draft.design, &draft.given, &lifted, pace(connector));
+            ddl::inheritance(&mut draft.design, &draft.given, &lifted);
         }
         let role: String = transaction.query_one("SELECT current_user::text", &[]).await?.try_get(0)?;
+        for draft in &mut drafts {
+            let told = types.findings(std::iter::once(&draft.design), &role);
+            draft.design.lacking = told.into_iter().filter(Finding::is_error).collect();
+        }
         findings.extend(types.findings(drafts.iter().map(|draft| &draft.design), &role));
     } else {
         for draft in &mut drafts {

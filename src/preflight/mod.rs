@@ -43,6 +43,7 @@ pub use sample::{Failure, Outcome, Sample, SampledRow, SampledTable, SampledValu
 pub use shared::mixed;
 pub use survey::{Survey, survey};
 pub use table::{owned, unfit_leaves};
+pub use target::actions;
 
 use crate::config::Connector;
 use crate::finding::Finding;
@@ -66,7 +67,7 @@ const CHECKS: [fn(&Survey<'_>) -> Vec<Finding>; 34] = [
     target::temporary,
     target::triggers,
     target::origin,
-    target::cascading,
+    target::acting,
     target::unchecked,
     target::encoding,
     target::made,

@@ -253,7 +253,7 @@ async fn look_at_target(connector: &Connector, client: &mut Client, rules: &[Rul
     let access = access(&*client, &names).await?;
     let mut filled = BTreeSet::new();
     for (name, access) in &access {
-        if access.schema && access.select && !access.row_security && holds_rows(client, name).await? {
+        if access.schema && access.select && !access.row_security && holds_rows(client, name, access).await? {
             filled.insert(name.clone());
         }
     }
@@ -291,8 +291,9 @@ async fn look_at_target(connector: &Connector, client: &mut Client, rules: &[Rul
     Ok(target)
 }
 
-async fn holds_rows(client: &Client, name: &TableName) -> Result<bool, Blind> {
-    let sql = format!("SELECT EXISTS (SELECT FROM {})", pg::quote::table(name));
+/// What inherits from it has rows of its own.
+async fn holds_rows(client: &Client, name: &TableName, access: &Access) -> Result<bool, Blind> {
+    let sql = format!("SELECT EXISTS (SELECT FROM {})", pg::quote::only(name, access.partitioned));
     Ok(client.query_one(&sql, &[]).await?.try_get(0)?)
 }
 

@@ -77,7 +77,6 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
         let leaves = source.leaves.get(&shape.name).map(Vec::as_slice).unwrap_or_default();
         findings.extend(unfit_leaves(shape, leaves, one.rule.insert_only));
         findings.extend(unreadable(shape, leaves, &source.server.role));
-        findings.extend(stale_index(shape));
         findings.extend(traceless(shape, leaves));
         findings.extend(ignored_unknown(&one.rule, shape));
         if one.plan.as_ref().is_ok_and(|plan| plan.kind == Kind::Keyless) {
@@ -225,16 +224,6 @@ fn traceless(shape: &SourceShape, leaves: &[Leaf]) -> Option<Finding> {
         first.name
     );
     Some(Finding::note("table.partitioned", shape.name.to_string(), what).hint(hint))
-}
-
-/// A nothing that was meant to be an index, or is set.
-fn stale_index(shape: &SourceShape) -> Option<Finding> {
-    if shape.identity != ReplicaIdentity::Nothing || shape.primary_key.is_empty() {
-        return None;
-    }
-    let what = "its replica identity is NOTHING (or an index that is gone), although it has a primary key";
-    let sql = format!("ALTER TABLE {} REPLICA IDENTITY DEFAULT;", quote::table(&shape.name));
-    Some(Finding::error("table.identity_nothing", shape.name.to_string(), what).sql(sql))
 }
 
 /// A target table that another connector fills.

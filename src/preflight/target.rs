@@ -4,8 +4,9 @@ use super::survey::OwnSchema;
 use super::{Survey, listed};
 use crate::catalog::Server;
 use crate::change::TableName;
-use crate::config::Triggers;
+use crate::config::{Connector, Triggers};
 use crate::finding::Finding;
+use crate::mapping::TargetShape;
 use crate::pg::quote;
 
 const OLDEST: i32 = 13;
@@ -99,24 +100,42 @@ pub(super) fn unchecked(survey: &Survey<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// Through Kafka a row may go and come back before, or behind, what hangs on it: the target's own actions would take rows that are to stay.
-pub(super) fn cascading(survey: &Survey<'_>) -> Vec<Finding> {
-    if survey.connector.target.triggers != Triggers::Fire || survey.connector.kafka().is_none() {
-        return Vec::new();
+/// What the target's tables do by themselves.
+pub(super) fn acting(survey: &Survey<'_>) -> Vec<Finding> {
+    survey.compiled.iter().filter_map(|one| one.target.as_ref()).flat_map(|shape| actions(survey.connector, shape)).collect()
+}
+
+/// What a target table does by itself to what we write, or to other rows because of it.
+pub fn actions(connector: &Connector, shape: &TargetShape) -> Vec<Finding> {
+    let off = connector.target.triggers == Triggers::Off;
+    let mut findings = Vec::new();
+    if !off && connector.kafka().is_some() {
+        findings.extend(shape.cascades.iter().map(|constraint| cascading(shape, constraint)));
     }
-    let shapes = survey.compiled.iter().filter_map(|one| one.target.as_ref());
-    let acting = shapes.flat_map(|shape| shape.cascades.iter().map(move |constraint| (shape, constraint)));
-    acting
-        .map(|(shape, constraint)| {
-            let what = format!(
-                "the foreign key `{constraint}` acts on other rows when one of these goes (ON DELETE CASCADE and the like), and through Kafka \
-                 tables do not keep the order of each other: it would take rows that are to stay"
-            );
-            let hint = "`triggers = \"off\"` (what the source's own actions do is carried), `log.kind = \"local\"`, or make the \
-                        foreign key NO ACTION until the cutover";
-            Finding::error("target.cascades", shape.name.to_string(), what).hint(hint)
-        })
-        .collect()
+    for action in shape.actions.iter().filter(|action| action.fires(off)) {
+        let (table, name) = (quote::table(&action.table), quote::ident(&action.name));
+        if action.rule {
+            let what = format!("the rule `{}` rewrites what we write to it: rows would not arrive, or not go", action.name);
+            let sql = format!("ALTER TABLE {table} DISABLE RULE {name};");
+            findings.push(Finding::error("table.target_rule", action.table.to_string(), what).sql(sql));
+        } else if off {
+            let what = format!("the trigger `{}` fires for what we write, too, in spite of `triggers = \"off\"`", action.name);
+            let sql = format!("-- for the service's own writes only:\nALTER TABLE {table} ENABLE TRIGGER {name};");
+            findings.push(Finding::warning("table.target_trigger", action.table.to_string(), what).sql(sql));
+        }
+    }
+    findings
+}
+
+/// Through Kafka a row may go and come back before, or behind, what hangs on it: the target's own actions would take rows that are to stay.
+fn cascading(shape: &TargetShape, constraint: &str) -> Finding {
+    let what = format!(
+        "the foreign key `{constraint}` acts on other rows when one of these goes (ON DELETE CASCADE and the like), and through Kafka \
+         tables do not keep the order of each other: it would take rows that are to stay"
+    );
+    let hint = "`triggers = \"off\"` (what the source's own actions do is carried), `log.kind = \"local\"`, or make the \
+                foreign key NO ACTION until the cutover";
+    Finding::error("target.cascades", shape.name.to_string(), what).hint(hint)
 }
 
 /// Works without; but then nobody can tell our writes from others'.

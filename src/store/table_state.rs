@@ -98,7 +98,10 @@ impl Halted {
 
     /// A table that does not fit, with all that is in its way.
     pub fn by(findings: &[Finding]) -> Self {
-        let join = |texts: Vec<&str>| texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        let join = |texts: Vec<&str>| {
+            let texts = texts.into_iter().map(|text| text.trim_end_matches(';')).filter(|text| !text.is_empty());
+            texts.collect::<Vec<_>>().join("; ")
+        };
         Self {
             because: join(findings.iter().map(|finding| finding.what.as_str()).collect()),
             hint: join(findings.iter().map(Finding::remedy_text).collect()),

@@ -27,15 +27,10 @@ async fn while_away(w: &World, change: &str, after: &str) -> Daemon {
     Daemon::run(w)
 }
 
-/// Apply may start before capture has told it of the new shape, and stand still until then.
-async fn goes_on(w: &World) {
-    w.settle_at_last().await;
-}
-
 both_logs!(a_column_comes, |w| {
     let change = "alter table t add n int, add e text";
     let _d = while_away(&w, change, "insert into t values (100, 'after', 1, 7); update t set n = 1 where id % 10 = 0").await;
-    goes_on(&w).await;
+    w.settle_at_last().await;
     w.equal("table t").await;
 });
 
@@ -44,7 +39,7 @@ both_logs!(a_column_goes, |w| {
     let _d =
         while_away(&w, "alter table t drop gone", "insert into t values (100, 'after'); update t set v = 'w' where id % 10 = 0")
             .await;
-    goes_on(&w).await;
+    w.settle_at_last().await;
     w.equal("table t").await;
 });
 
@@ -59,8 +54,28 @@ both_logs!(a_column_gets_another_name, |w| {
     w.target.batch("alter table t drop v").await;
     w.source.batch("update t set name = 'w' where id % 10 = 0").await;
     let _d = Daemon::run(&w);
-    goes_on(&w).await;
+    w.settle_at_last().await;
     w.equal("table t").await;
+});
+
+// What `status` says is pasted, and that is all.
+both_logs!(a_column_that_is_renamed_says_so, |w| {
+    w.both("create table t (id int primary key, v text)").await;
+    w.source.batch("insert into t values (1, 'a')").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    w.expect_log("halt");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("alter table t rename v to name; insert into t values (2, 'b')").await;
+    let hint = async || w.table("public.t").await["hint"].as_str().unwrap_or_default().to_owned();
+    eventually("it says how", PATIENCE, async || hint().await.contains("ALTER TABLE")).await;
+    let hint = hint().await;
+    let from = hint.find("ALTER TABLE").unwrap();
+    let end = "TO \"name\"";
+    w.target.batch(&hint[from..hint.find(end).unwrap() + end.len()]).await;
+    d.hup();
+    w.settle_at_last().await;
+    w.equal("select id, name from t").await;
 });
 
 // Rows lack the values that were there at once: nothing is guessed.
@@ -98,7 +113,7 @@ both_logs!(columns_come_and_go, |w| {
         }
         write(3).await;
         d = Daemon::run(&w);
-        goes_on(&w).await;
+        w.settle_at_last().await;
     }
     w.equal("table t").await;
 });
@@ -135,7 +150,7 @@ both_logs!(columns_that_are_ignored, |w| {
     w.target.batch("alter table t add n int").await;
     w.source.batch("insert into t values (4, 'd', 4)").await;
     let _d = Daemon::run(&w);
-    goes_on(&w).await;
+    w.settle_at_last().await;
     w.equal("select id, v, n from t").await;
 });
 
@@ -172,7 +187,7 @@ both_logs!(a_column_is_ignored_for_a_while, |w| {
     d.hup();
     d.logged("reloaded the connector file").await;
     w.source.batch("insert into t values (100, 'passed over')").await;
-    goes_on(&w).await;
+    w.settle_at_last().await;
     w.equal_as("select id from t", "select id from t").await;
     w.connector("[[table]]\nsource = 'public.t'");
     d.hup();

@@ -628,3 +628,37 @@ both_logs!(foreign_keys_that_fire, |w| {
     let keys = w.target.text("select count(*) from pg_constraint where conname = 'c_p_fkey' and convalidated").await;
     assert_eq!(keys, if w.log == Log::Kafka { "0" } else { "1" });
 });
+
+// What tables have among each other, or for who reads them, is said where they are made without it.
+both_logs!(what_they_are_made_without, |w| {
+    w.source
+        .batch(
+            "create table parent (id int primary key, v text); create table heir (more int, primary key (id)) inherits (parent);
+             alter table heir enable row level security; create policy mine on heir using (v = current_user);
+             create statistics of_both on id, v from heir; create rule nothing as on delete to heir where old.id = 0 do instead nothing;
+             insert into parent select g, 'p' from generate_series(1, 9) g; insert into heir select g, 'h' from generate_series(1, 9) g",
+        )
+        .await;
+    creates(&w, "[[table]]\nsource = 'public.*'\ntarget = 'shop.*'");
+    let found = findings(&w).await;
+    assert_eq!(codes(&found, "error"), [""; 0], "{found:#?}");
+    assert!(what(&found, "table.target_unprotected").contains("`public.heir`"));
+    assert!(what(&found, "source.not_carried").contains("1 rule, 1 row-level security policy, 1 statistics object"));
+    assert!(what(&found, "table.target_uninherited").contains("inherits from `public.parent`"));
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    finished(&w).await;
+    for code in ["table.target_uninherited", "table.target_unprotected"] {
+        let finding = found.iter().find(|finding| finding["code"] == code).unwrap();
+        w.target.batch(finding["remedy"]["text"].as_str().unwrap()).await;
+    }
+    w.source
+        .batch("delete from only parent where id = 1; update parent set v = 'x' where id = 2; delete from heir where id = 3")
+        .await;
+    w.settle().await;
+    w.equal_as(
+        "select tableoid::regclass::text, * from parent",
+        "select replace(tableoid::regclass::text, 'shop.', ''), * from shop.parent",
+    )
+    .await;
+});

@@ -263,6 +263,27 @@ both_logs!(a_partitioned_one_comes_that_does_not_fit, |w| {
     arrives(&w, "born").await;
 });
 
+// A label that the target's type lacks is the matter of the tables that have the type.
+both_logs!(they_come_and_one_lacks_its_type, |w| {
+    w.expect_log("halted");
+    w.source.batch("create type mood as enum ('a'); create table t (id int primary key, m mood)").await;
+    w.connector_with(|f| f.target += "create = \"missing\"\n", "[[table]]\nsource = 'public.*'");
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("alter type mood add value 'b'").await;
+    w.source
+        .batch(
+            "begin; create table has_it (id int primary key, m mood); create table plain (id int primary key);
+             insert into has_it values (1, 'b'); insert into plain values (1); commit",
+        )
+        .await;
+    halted(&w, "public.has_it", "lacks the label").await;
+    let came = async || w.target.try_text("select count(*) from plain").await.is_ok_and(|count| count == "1");
+    eventually("the other has come", PATIENCE, came).await;
+    w.target.batch("alter type mood add value 'b'").await;
+    eventually("it has come", PATIENCE, async || w.target.try_text("select m from has_it").await.is_ok_and(|m| m == "b")).await;
+});
+
 // The topic of an earlier life has as many partitions as the table was to have then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_comes_back_to_its_topic() {

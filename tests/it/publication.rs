@@ -1,7 +1,8 @@
 //! `check` of the publications: whether they can be made, and what a person's own lacks.
 
+use crate::both_logs;
 use crate::preflight::{check, role};
-use crate::support::{Side, World};
+use crate::support::{Daemon, PATIENCE, Side, World, eventually};
 
 #[tokio::test]
 async fn the_right_to_replicate_is_tried() {
@@ -98,3 +99,24 @@ async fn tables_that_would_refuse_updates_are_not_published() {
     w.source.batch(&found.remedy("publication.publishes_updates")).await;
     assert!(!check(&w).await.has("publication.publishes_updates"));
 }
+
+// The application's own UPDATEs fail while a table without a key is published: it is taken out within seconds, whatever that costs us.
+both_logs!(an_application_goes_on_when_its_key_goes, |w| {
+    w.both("create table t (id int primary key, v text); create table other (id int primary key)").await;
+    w.source.batch("insert into t select g, 'a' from generate_series(1, 5) g").await;
+    w.connector("[[table]]\nsource = 'public.*'");
+    w.expect_log("halt");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("alter table t drop constraint t_pkey").await;
+    let update = "update t set v = 'b' where id = 2";
+    assert!(w.source.try_batch(update).await.is_err(), "it is published");
+    eventually("the application goes on", PATIENCE, async || w.source.try_batch(update).await.is_ok()).await;
+    eventually("it is halted", PATIENCE, async || w.table("public.t").await["state"] == "halted").await;
+    w.source.batch("insert into other values (1)").await;
+    eventually("the other goes on", PATIENCE, async || w.target.text("select count(*) from other").await == "1").await;
+    w.source.batch("alter table t add primary key (id)").await;
+    d.hup();
+    d.logged("the publication did not carry all of the table for a while").await;
+    assert!(d.is_running());
+});

@@ -290,6 +290,8 @@ fn plan(number: usize) -> TablePlan {
         foreign_keys_out: Vec::new(),
         foreign_keys_in: Vec::new(),
         cascades: Vec::new(),
+        unlogged: Vec::new(),
+        actions: Vec::new(),
     };
     let rule = Rule::plain(source.name.clone(), target.name.clone());
     let input_types = vec!["text".to_owned(); shape.columns.len()];

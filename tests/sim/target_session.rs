@@ -190,7 +190,7 @@ impl TargetSession {
                 Ok(Answer::Done(0))
             });
         }
-        if sql.starts_with("DELETE FROM \"shop\"") && sql.contains(" AS t USING (SELECT ") {
+        if sql.starts_with("DELETE FROM ONLY \"shop\"") && sql.contains(" AS t USING (SELECT ") {
             return self.delete_keys(sql);
         }
         self.control(sql, params)

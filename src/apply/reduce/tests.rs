@@ -38,6 +38,7 @@ fn plan(kind: Kind, key_text: KeyText) -> TablePlan {
         target: name,
         kind,
         partitioned: false,
+        into_partitioned: false,
         inputs: names.iter().enumerate().map(input).collect(),
         outputs: names.iter().enumerate().map(output).collect(),
         key: if kind == Kind::Keyed { vec![0] } else { Vec::new() },

@@ -22,7 +22,7 @@ pub async fn begin_anew(copying: &Copying, target: &Client, table: &TableName, r
     target.batch_execute("BEGIN").await.map_err(at_target)?;
     // before the TRUNCATE: it takes the checkpoint's lock first, as the writer does
     TargetError::fenced_unless(checkpoint::is_ours(target, name, copying.epoch).await?)?;
-    target.batch_execute(&format!("TRUNCATE {}", quote::table(table))).await.map_err(at_target)?;
+    target.batch_execute(&format!("TRUNCATE ONLY {}", quote::table(table))).await.map_err(at_target)?;
     TargetError::fenced_unless(copy_range::plan(target, name, copying.epoch, table, ranges).await?)?;
     target.batch_execute("COMMIT").await.map_err(at_target)
 }

@@ -141,8 +141,7 @@ impl Copier {
             ((0..plan.inputs.len()).collect(), "COPY pg_temp.tablelift_staging FROM STDIN".to_owned())
         };
         let names: Vec<String> = columns.iter().map(|&input| quote::ident(&plan.inputs[input].name)).collect();
-        let only = if plan.partitioned { "" } else { "ONLY " };
-        let copy_out = format!("COPY (SELECT {} FROM {only}{}) TO STDOUT", names.join(", "), quote::table(&plan.source));
+        let copy_out = format!("COPY (SELECT {} FROM {}) TO STDOUT", names.join(", "), plan.source_only());
         let mut counted = Piped::default();
         let mut count = |piped: Piped| {
             self.meter.copied(number, piped.rows.saturating_sub(counted.rows), piped.bytes.saturating_sub(counted.bytes));

@@ -92,8 +92,8 @@ impl TopicCopier {
             self.producer.send(&group, &spec.topic, partition, &frame).await?;
         }
         let columns: Vec<String> = stream_table.columns.iter().map(|column| quote::ident(&column.name)).collect();
-        let only = if spec.shape.kind == 'p' { "" } else { "ONLY " };
-        let sql = format!("COPY (SELECT {} FROM {only}{}) TO STDOUT", columns.join(", "), quote::table(&spec.shape.name));
+        let from = quote::only(&spec.shape.name, spec.shape.kind == 'p');
+        let sql = format!("COPY (SELECT {} FROM {from}) TO STDOUT", columns.join(", "));
         let rows = source.copy_out(&sql).await.map_err(at_source)?;
         tokio::pin!(rows);
         let (mut count, mut counted, mut text) = (Piped::default(), Piped::default(), Vec::new());

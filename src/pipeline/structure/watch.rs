@@ -25,8 +25,8 @@ impl Unfit {
     }
 }
 
-/// Ends when a publication of ours lapses, a table's structure changes, or its partitions, or a pattern takes a table that is new, but for
-/// those that do not fit.
+/// Ends when a publication of ours lapses, or has the source refuse an application's writes, when a table's structure changes, or its partitions,
+/// or when a pattern takes a table that is new, but for those that do not fit.
 pub async fn until_one_changes(connector: &Connector, with_source: bool, unfit: &Unfit) {
     let mut pause = EVERY;
     loop {
@@ -52,9 +52,7 @@ async fn look_again(connector: &Connector, with_source: bool, unfit: &Unfit) -> 
         return Ok(Stand::Due);
     }
     match &source {
-        Some(source) if matches!(publish::all_whole(connector, source, &target).await, Err(PipelineError::Findings(_))) => {
-            Ok(Stand::Due)
-        }
+        Some(source) if publish::is_due(connector, source, &target).await? => Ok(Stand::Due),
         Some(source) if Box::pin(entries::one_came(connector, source, &target, &unfit.sources)).await? => Ok(Stand::Due),
         Some(source) => leaves::stand(source, &target, connector, unfit).await,
         None => Ok(Stand::AsKnown),

@@ -121,13 +121,16 @@ fn missing(one: &GivenType, ground: &TypeGround, what: String) -> Finding {
             let name = quote::ident(name);
             finding.sql(format!("-- it is there, in the schema {elsewhere}\nALTER EXTENSION {name} SET SCHEMA {};", one.schema))
         }
-        (_, _, Some(sql)) if ground.schema_there => finding.sql(format!("{sql};")),
-        (_, _, Some(sql)) => finding.sql(format!("CREATE SCHEMA IF NOT EXISTS {};\n{sql};", one.schema)),
+        (_, _, Some(sql)) => finding.sql(with_schema(one, ground, &sql)),
         (TypeForm::Row(_), ..) => {
             finding.hint("it is the row type of a table: make that table there, or cast the column to text")
         }
         _ => finding.hint("make it there, or give the column an expression, such as a cast to text"),
     }
+}
+
+fn with_schema(one: &GivenType, ground: &TypeGround, sql: &str) -> String {
+    if ground.schema_there { format!("{sql};") } else { format!("CREATE SCHEMA IF NOT EXISTS {};\n{sql};", one.schema) }
 }
 
 /// The target was asked to make it.
@@ -138,8 +141,8 @@ fn not_makeable(one: &GivenType, ground: &TypeGround, role: &str, what: &str, re
         ("42501", true) => finding.sql(format!("GRANT USAGE, CREATE ON SCHEMA {} TO {role};", one.schema)),
         ("42501", false) => finding.sql(format!("CREATE SCHEMA {} AUTHORIZATION {role};", one.schema)),
         _ => {
-            let sql = one.sql().unwrap_or_default();
-            finding.sql(format!("-- make what it needs first, or leave that out:\n{sql};"))
+            let sql = with_schema(one, ground, &one.sql().unwrap_or_default());
+            finding.sql(format!("-- make what it needs first, or leave that out:\n{sql}"))
         }
     }
 }

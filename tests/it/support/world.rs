@@ -192,7 +192,7 @@ impl World {
         self.cli("wait", &["--lsn", "current", "--timeout", "60s"]).await.assert_code(0);
     }
 
-    /// The same where a table may be halted on the way there.
+    /// The same where a table may be halted on the way there: apply, too, may start before capture has told it of a new shape.
     pub async fn settle_at_last(&self) {
         eventually("all is there", PATIENCE, async || self.cli("wait", &["--timeout", "5s"]).await.code == 0).await;
     }
