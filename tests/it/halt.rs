@@ -451,8 +451,38 @@ async fn a_new_column_while_apply_is_away() {
     capture.logged("halted").await;
     capture.hup();
     let _apply = Daemon::start(&w, "apply", &[]);
-    // the halt may be recorded after it has passed
+    // the halt is on record until capture has begun anew
     w.settle_at_last().await;
+    w.equal("table t").await;
+}
+
+/// What stopped a table in an earlier life of capture's is told by a later one only where it stops it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_halt_of_an_earlier_life() {
+    let w = World::kafka("earlier").await;
+    w.both("create table t (id int primary key)").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    w.expect_log("halted");
+    let mut d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("alter table t add n int; insert into t values (1, 1)").await;
+    let recorded = "select count(*) from tablelift.table_state where halted_because is not null";
+    eventually("the halt is recorded", PATIENCE, async || w.target.text(recorded).await == "1").await;
+    d.term();
+    assert_eq!(d.exit().await, 0);
+    // what the target is told from here on
+    w.target
+        .each(&[
+            "alter table t add n int",
+            "create table told (because text)",
+            "create function tell() returns trigger language plpgsql as $$ begin insert into public.told values (new.halted_because); return null; end $$",
+            "create trigger tells after update on tablelift.table_state for each row when (new.halted_because is not null) execute function tell()",
+            "update tablelift.table_state set halted_because = null, hint = null",
+        ])
+        .await;
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    assert_eq!(w.target.text("select count(*) from told").await, "0", "a halt is told that is over");
     w.equal("table t").await;
 }
 

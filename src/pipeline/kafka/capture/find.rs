@@ -144,10 +144,11 @@ impl CaptureLife {
             let name = spec.shape.name.to_string();
             let known = record.tables.remove(&name);
             let mut table = known.unwrap_or_else(|| TableRecord { copied: has_rows(spec), ..TableRecord::default() });
-            if let Some(halted) = self.halted(&spec.shape.name) {
+            // what stopped it in an earlier life is tried anew
+            table.halted = self.halted(&spec.shape.name).map(|halted| (halted.because.clone(), halted.hint.clone()));
+            if table.halted.is_some() {
                 // what it lacks begins behind the record, or where it began to lack something before
                 table.lacks_from.get_or_insert_with(|| next.to_string());
-                table.halted = Some((halted.because.clone(), halted.hint.clone()));
             }
             tables.insert(name, table);
         }
