@@ -3,6 +3,9 @@
 //! the target's keys are held against the source; both once the target has everything that was committed before, for what the stream brings
 //! of a partition after that is newer than what was done to it.
 
+mod found;
+mod remembered;
+
 use super::held::{Held, held};
 use super::structure::Unfit;
 use super::{PipelineError, Tasks, session};
@@ -13,21 +16,10 @@ use crate::preflight::{self, Compiled};
 use crate::source;
 use crate::store::copy_range::{self, Scope};
 use crate::store::table_state::{self, TableState};
+use found::{Found, Leaves, look, marks};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
-
-/// What tells that a partition is the one it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Mark {
-    /// `pg_relation_filenode`: TRUNCATE gives it another, and whatever writes its rows anew.
-    file: u32,
-    /// The sum of the transactions that attached it, and the partitions it lies in: one that was detached for a while has others.
-    attached: i64,
-}
-
-/// By `pg_class.oid`.
-type Leaves = BTreeMap<u32, Mark>;
 
 /// What is recorded of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,20 +36,16 @@ struct Moved {
     leaves: Leaves,
     /// What was committed before they were seen ends before it: a [`Lsn`].
     at: u64,
-}
-
-/// A partition as it is.
-struct Found {
-    mark: Mark,
-    /// Whether it has blocks; `None`: somebody has locked it.
-    filled: Option<bool>,
+    /// Rows of any of them may be others than the source's.
+    #[serde(default)]
+    all: bool,
 }
 
 /// What is to be done about a table.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Nothing,
-    /// Partitions came that have no rows yet, or none were recorded: they only are to be known.
+    /// Partitions came of which nothing is to be read, or none were recorded: they only are to be known.
     Know,
     /// They became others: what is to be read is known, and waits for the stream.
     Wait,
@@ -71,9 +59,9 @@ fn step(record: Option<&Record>, found: &BTreeMap<u32, Found>, passed: impl Fn(E
         return if passed(EndLsn(Lsn(moved.at))) { Step::Read } else { Step::Nothing };
     }
     let now = marks(found);
-    let came = || now.keys().filter(|oid| !record.known.contains_key(oid)).map(|oid| found[oid].filled);
+    let came = || now.keys().filter(|oid| !record.known.contains_key(oid)).map(|oid| found[oid].to_read);
     let others_stay = record.known.iter().all(|(oid, mark)| now.get(oid) == Some(mark));
-    match (others_stay, came().all(|filled| filled == Some(false)), came().any(|filled| filled.is_none())) {
+    match (others_stay, came().all(|to_read| to_read == Some(false)), came().any(|to_read| to_read.is_none())) {
         (true, true, _) if now == record.known => Step::Nothing,
         (true, true, _) => Step::Know,
         (_, _, true) => Step::Nothing,
@@ -81,15 +69,10 @@ fn step(record: Option<&Record>, found: &BTreeMap<u32, Found>, passed: impl Fn(E
     }
 }
 
-fn marks(found: &BTreeMap<u32, Found>) -> Leaves {
-    found.iter().map(|(&oid, found)| (oid, found.mark)).collect()
-}
-
 /// Partitions that are to be read, and whether rows may be gone.
 fn differences(record: &Record, moved: &Moved) -> (BTreeSet<u32>, bool) {
-    let is_other = |(oid, mark): &(&u32, &Mark)| record.known.get(oid) != Some(mark);
-    let read = moved.leaves.iter().filter(is_other).map(|(&oid, _)| oid).collect();
-    (read, record.known.iter().any(|(oid, mark)| moved.leaves.get(oid) != Some(mark)))
+    let read = moved.leaves.iter().filter(|(oid, mark)| moved.all || record.known.get(oid) != Some(mark)).map(|(&oid, _)| oid);
+    (read.collect(), record.known.iter().any(|(oid, mark)| moved.leaves.get(oid) != Some(mark)))
 }
 
 /// Takes the plan from tables whose partitions cannot be followed, and does what is to be done about those that became others.
@@ -114,7 +97,7 @@ pub async fn hold(
     for one in compiled {
         let Ok(plan) = &one.plan else { continue };
         let (Some(shape), Some(found)) = (&one.source, found.get(&plan.source)) else { continue };
-        let findings =
+        let mut findings =
             preflight::unfit_leaves(shape, unfit.get(&plan.source).map_or(&[][..], Vec::as_slice), one.rule.insert_only);
         let Some(state) = held.tables.iter().find(|state| state.target == plan.target) else { continue };
         let write = async |record: &Record| {
@@ -122,26 +105,34 @@ pub async fn hold(
             table_state::set_leaves(target, &connector.name, &plan.target, &text).await
         };
         let known = Record { known: marks(found), moved: None };
-        if !state.copied {
-            // what the first copy is about to read, or reads
-            if !state.copying {
-                write(&known).await?;
+        let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok());
+        let step = match (state.copied, state.copying) {
+            (true, _) => step(record.as_ref(), found, |at| has_passed(&held, state, at)),
+            // what the first copy reads, or is about to read
+            (false, true) => Step::Nothing,
+            (false, false) if record.as_ref() == Some(&known) => Step::Nothing,
+            (false, false) => Step::Know,
+        };
+        if matches!(step, Step::Know | Step::Wait) {
+            let publication = if one.rule.insert_only { connector.inserts_publication() } else { connector.publication() };
+            if let Some(finding) = remembered::forget(source, &publication, &plan.source).await? {
+                findings.push(finding);
+                one.plan = Err(findings);
+                continue;
             }
-        } else {
-            let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok());
-            let passed = |at| has_passed(&held, state, at);
-            match (step(record.as_ref(), found, passed), record) {
-                (Step::Know, _) => write(&known).await?,
-                (Step::Wait, Some(record)) => {
-                    let at = source::emit_mark(source).await?.0.0;
-                    tracing::info!(table = %plan.source, "partitions came, went or have other files: their rows are read once the stream has come so far");
-                    write(&Record { moved: Some(Moved { leaves: known.known, at }), ..record }).await?;
-                }
-                (Step::Read, Some(Record { known, moved: Some(moved) })) => {
-                    read(source, target, connector, state, (&Record { known, moved: None }, moved)).await?;
-                }
-                _ => {}
+        }
+        match (step, record) {
+            (Step::Know, _) => write(&known).await?,
+            (Step::Wait, Some(record)) => {
+                let all = remembered::came_as_rows_of_the_root(source, &record.known, &known.known).await?;
+                let at = source::emit_mark(source).await?.0.0;
+                tracing::info!(table = %plan.source, "partitions came, went or have other files: their rows are read once the stream has come so far");
+                write(&Record { moved: Some(Moved { leaves: known.known, at, all }), ..record }).await?;
             }
+            (Step::Read, Some(Record { known, moved: Some(moved) })) => {
+                read(source, target, connector, state, (&Record { known, moved: None }, moved)).await?;
+            }
+            _ => {}
         }
         if !findings.is_empty() {
             one.plan = Err(findings);
@@ -158,7 +149,10 @@ async fn read(
     state: &TableState,
     (record, moved): (&Record, Moved),
 ) -> Result<(), PipelineError> {
-    let (read, sweeps) = differences(record, &moved);
+    let (mut read, sweeps) = differences(record, &moved);
+    if sweeps {
+        read.extend(remembered::defaults(source, &state.source).await?);
+    }
     let mut parts = catalog::parts(source, std::slice::from_ref(&state.source)).await?.remove(&state.source).unwrap_or_default();
     parts.retain(|part| read.contains(&part.relation));
     let record = Record { known: moved.leaves, moved: None };
@@ -214,32 +208,6 @@ pub async fn stand(source: &Client, target: &Client, connector: &Connector, unfi
     Ok(stands.max().unwrap_or(Stand::AsKnown))
 }
 
-/// By roots; those that have no partitions, too.
-async fn look(source: &Client, roots: &[TableName]) -> Result<BTreeMap<TableName, BTreeMap<u32, Found>>, PipelineError> {
-    let sql = "WITH locked AS MATERIALIZED (
-             SELECT relation FROM pg_catalog.pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL)
-        SELECT n.nspname::text, c.relname::text, leaf.relid::oid, coalesce(pg_catalog.pg_relation_filenode(leaf.relid), 0)::oid,
-          (SELECT coalesce(pg_catalog.sum(i.xmin::text::bigint), 0)::bigint FROM pg_catalog.pg_partition_ancestors(leaf.relid) AS above
-             JOIN pg_catalog.pg_inherits i ON i.inhrelid = above.relid),
-          CASE WHEN leaf.relid NOT IN (SELECT relation FROM locked) THEN pg_catalog.pg_relation_size(leaf.relid) > 0 END
-        FROM (SELECT DISTINCT * FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)) AS w
-        JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
-        JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind = 'p'
-        LEFT JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) AS leaf ON leaf.isleaf AND leaf.relid <> c.oid";
-    let schemas: Vec<&str> = roots.iter().map(|name| name.schema.as_str()).collect();
-    let names: Vec<&str> = roots.iter().map(|name| name.name.as_str()).collect();
-    let rows = source.query(sql, &[&schemas, &names]).await.map_err(|source| PipelineError::Query { side: "source", source })?;
-    let mut found: BTreeMap<TableName, BTreeMap<u32, Found>> = BTreeMap::new();
-    for row in &rows {
-        let leaves = found.entry(TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))).or_default();
-        if let Some(oid) = row.get::<_, Option<u32>>(2) {
-            let mark = Mark { file: row.get(3), attached: row.get(4) };
-            leaves.insert(oid, Found { mark, filled: row.get(5) });
-        }
-    }
-    Ok(found)
-}
-
 /// Whether the target's rows are of the partitions that the source has.
 ///
 /// # Errors
@@ -257,10 +225,11 @@ pub async fn partitions_are_known(connector: &Connector) -> Result<bool, Pipelin
 
 #[cfg(test)]
 mod tests {
+    use super::found::Mark;
     use super::*;
 
     fn found(leaves: &[(u32, u32, Option<bool>)]) -> BTreeMap<u32, Found> {
-        let found = |&(oid, file, filled): &(u32, u32, Option<bool>)| (oid, Found { mark: Mark { file, attached: 7 }, filled });
+        let found = |&(oid, file, to_read): &(u32, u32, Option<bool>)| (oid, Found { mark: Mark { file, attached: 7 }, to_read });
         leaves.iter().map(found).collect()
     }
 
@@ -281,7 +250,7 @@ mod tests {
         assert_eq!(after(&[(1, 10, full)]), Step::Wait, "one went");
         assert_eq!(after(&[(1, 10, full), (3, 30, Some(false))]), Step::Wait, "one went, an empty one came");
         assert_eq!(step(None, &found(&[]), |_| true), Step::Know);
-        let moved = Some(Moved { leaves: Leaves::new(), at: 5 });
+        let moved = Some(Moved { leaves: Leaves::new(), at: 5, all: false });
         let record = Record { moved, ..record };
         assert_eq!(step(Some(&record), &found(&[]), |_| false), Step::Nothing);
         assert_eq!(step(Some(&record), &found(&[]), |at| at == EndLsn(Lsn(5))), Step::Read);
@@ -289,7 +258,7 @@ mod tests {
 
     #[test]
     fn only_what_is_another_is_read() {
-        let now = |leaves: &[(u32, u32, Option<bool>)]| Moved { leaves: marks(&found(leaves)), at: 0 };
+        let now = |leaves: &[(u32, u32, Option<bool>)]| Moved { leaves: marks(&found(leaves)), at: 0, all: false };
         let record = knows(&[(1, 10, None), (2, 20, None)]);
         assert_eq!(differences(&record, &now(&[(1, 10, None), (2, 20, None), (3, 30, None)])), (BTreeSet::from([3]), false));
         assert_eq!(differences(&record, &now(&[(1, 11, None), (2, 20, None)])), (BTreeSet::from([1]), true));

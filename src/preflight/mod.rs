@@ -38,6 +38,7 @@ pub use log::spread;
 pub use missing::design_missing;
 pub use plan::{Object, Plan, PlannedStatement, PlannedTable, plan};
 pub use propose::{NoProposal, Proposal, propose};
+pub use publication::not_alterable;
 pub use rules::{Compiled, MISSING, OVERLAP, compile, expand, overlaps};
 pub use sample::{Failure, Outcome, Sample, SampledRow, SampledTable, SampledValue, Values, sample};
 pub use shared::mixed;

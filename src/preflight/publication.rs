@@ -10,6 +10,9 @@ use crate::source::publication::{add_sql, create_sql, remove_sql};
 use crate::source::{Publication, Published};
 use std::collections::BTreeSet;
 
+/// `server_version_num`; see [`not_alterable`].
+const REMEMBERS_BEFORE: i32 = 150_000;
+
 /// What one of the two publications has to carry.
 struct Wanted {
     name: String,
@@ -76,14 +79,14 @@ fn creatable(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool
             let missing = found.missing(&wanted.tables);
             let foreign = not_owned(source, &missing);
             if missing.is_empty() || *may_alter && foreign.is_empty() && !found.all_tables {
-                return shortcomings(source, wanted, found);
+                return shortcomings(source, wanted, (found, *may_alter));
             }
             let what =
                 format!("the publication `{}` lacks {}, and the role `{role}` cannot add them", wanted.name, listed(&missing));
             let mut findings = vec![
                 Finding::error("publication.incomplete", "source", what).sql(format!("{};", add_sql(&wanted.name, &missing))),
             ];
-            findings.extend(shortcomings(source, wanted, found));
+            findings.extend(shortcomings(source, wanted, (found, *may_alter)));
             findings
         }
     }
@@ -128,7 +131,7 @@ fn muted_strangers(survey: &Survey<'_>, source: &Source) -> Option<Finding> {
 }
 
 fn complete(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool)>) -> Vec<Finding> {
-    let Some((found, _)) = found else {
+    let Some((found, may_alter)) = found else {
         let what = format!("there is no publication `{}`", wanted.name);
         let sql = format!("{};", create_sql(&wanted.name, &wanted.tables, wanted.published));
         return vec![Finding::error("publication.missing", "source", what).sql(sql)];
@@ -140,7 +143,7 @@ fn complete(source: &Source, wanted: &Wanted, found: Option<&(Publication, bool)
         findings
             .push(Finding::error("publication.incomplete", "source", what).sql(format!("{};", add_sql(&found.name, &missing))));
     }
-    findings.extend(shortcomings(source, wanted, found));
+    findings.extend(shortcomings(source, wanted, (found, *may_alter)));
     findings
 }
 
@@ -168,7 +171,7 @@ fn published_updates(source: &Source, tables: &[TableName]) -> Vec<Finding> {
 }
 
 /// What a publication keeps from us of the tables that it carries.
-fn shortcomings(source: &Source, wanted: &Wanted, found: &Publication) -> Vec<Finding> {
+fn shortcomings(source: &Source, wanted: &Wanted, (found, may_alter): (&Publication, bool)) -> Vec<Finding> {
     let mut findings = Vec::new();
     let name = quote::ident(&found.name);
     if !found.published.has_all_of(wanted.published) {
@@ -182,6 +185,11 @@ fn shortcomings(source: &Source, wanted: &Wanted, found: &Publication) -> Vec<Fi
         let what = format!("the publication `{}` publishes partitions under their own names", found.name);
         let sql = format!("ALTER PUBLICATION {name} SET (publish_via_partition_root = true);");
         findings.push(Finding::error("publication.via_root", "source", what).sql(sql));
+    }
+    let is_partitioned = |table: &&TableName| source.access.get(*table).is_some_and(|access| access.partitioned);
+    let partitioned: Vec<TableName> = wanted.tables.iter().filter(is_partitioned).cloned().collect();
+    if source.server.version < REMEMBERS_BEFORE && !may_alter && !partitioned.is_empty() {
+        findings.push(not_alterable(found, &listed(&partitioned), &source.server.role));
     }
     for table in found.tables.iter().filter(|table| wanted.tables.contains(&table.name)) {
         let subject = table.name.to_string();
@@ -198,6 +206,17 @@ fn shortcomings(source: &Source, wanted: &Wanted, found: &Publication) -> Vec<Fi
         }
     }
     findings
+}
+
+/// Before 15 the stream notices that a table becomes a partition, or ceases to be one, only once the publication is altered.
+pub fn not_alterable(found: &Publication, tables: &str, role: &str) -> Finding {
+    let what = format!(
+        "PostgreSQL before 15 may leave out the changes of a table that becomes a partition of {tables}, until the publication `{}` is altered; \
+         and the role `{role}` may not alter it",
+        found.name
+    );
+    let sql = format!("ALTER PUBLICATION {} OWNER TO {};", quote::ident(&found.name), quote::ident(role));
+    Finding::error("publication.not_alterable", "source", what).sql(sql)
 }
 
 fn not_owned(source: &Source, tables: &[TableName]) -> Vec<TableName> {

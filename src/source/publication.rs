@@ -145,6 +145,11 @@ pub fn add_sql(name: &str, tables: &[TableName]) -> String {
     format!("ALTER PUBLICATION {} ADD TABLE {}", ident(name), list(tables))
 }
 
+/// An `ALTER PUBLICATION` that changes nothing.
+pub fn again_sql(found: &Publication) -> String {
+    format!("ALTER PUBLICATION {} SET (publish_via_partition_root = {})", ident(&found.name), found.via_root)
+}
+
 /// `ALTER PUBLICATION ... DROP TABLE`. At least one table.
 pub fn remove_sql(name: &str, tables: &[TableName]) -> String {
     format!("ALTER PUBLICATION {} DROP TABLE {}", ident(name), list(tables))

@@ -120,3 +120,43 @@ both_logs!(an_application_goes_on_when_its_key_goes, |w| {
     d.logged("the publication did not carry all of the table for a while").await;
     assert!(d.is_running());
 });
+
+// Up to 14 it has to be altered where partitions come: the stream may take a table for what it was.
+#[tokio::test]
+async fn a_partitioned_tables_own_publication_can_be_altered() {
+    if Side::Source.major() >= 15 {
+        return;
+    }
+    let w = World::new("alterable").await;
+    w.both(
+        "create table t (id int primary key) partition by range (id); create table t_1 partition of t for values from (0) to (9)",
+    )
+    .await;
+    w.target.batch("create table t_2 partition of t default").await;
+    let (role, url) = role(&w.source, &w, "mover", "replication").await;
+    w.source.batch("create publication mine for table t with (publish_via_partition_root = true)").await;
+    w.source.batch(&format!("alter default privileges grant select on tables to {role}; grant select on t, t_1 to {role}")).await;
+    *w.source_url.lock().unwrap() = url;
+    w.connector_with(|f| f.source += "publication = 'mine'\n", "[[table]]\nsource = 'public.t'");
+    let found = check(&w).await;
+    assert_eq!(found.errors(), ["publication.not_alterable"]);
+    w.source.batch(&found.remedy("publication.not_alterable")).await;
+    assert_eq!(check(&w).await.errors(), [""; 0]);
+    let d = Daemon::run(&w);
+    w.settle().await;
+    // somebody takes it back
+    w.expect_log("may not alter it");
+    w.source
+        .batch("alter publication mine owner to postgres; create table t_2 (like t including all); insert into t_2 values (9)")
+        .await;
+    w.source.batch("alter table t attach partition t_2 for values from (9) to (20)").await;
+    eventually("it halts", PATIENCE, async || w.table("public.t").await["state"] == "halted").await;
+    let table = w.table("public.t").await;
+    assert!(table["hint"].as_str().unwrap().contains("ALTER PUBLICATION \"mine\" OWNER TO"), "{table}");
+    w.source.batch(&found.remedy("publication.not_alterable")).await;
+    w.source.batch("insert into t values (10)").await;
+    d.hup();
+    eventually("it follows", PATIENCE, async || w.table("public.t").await["state"] == "follow").await;
+    w.settle().await;
+    w.equal("table t").await;
+}

@@ -1,0 +1,69 @@
+//! The partitions of a table as the source's catalog has them.
+
+use crate::change::TableName;
+use crate::pipeline::PipelineError;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tokio_postgres::Client;
+
+/// What tells that a partition is the one it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// `pg_relation_filenode`: TRUNCATE gives it another, and whatever writes its rows anew.
+    pub file: u32,
+    /// The sum of the transactions that attached it, and the partitions it lies in: one that was detached for a while has others.
+    pub attached: i64,
+}
+
+/// By `pg_class.oid`.
+pub(super) type Leaves = BTreeMap<u32, Mark>;
+
+/// A partition as it is.
+pub(super) struct Found {
+    pub mark: Mark,
+    /// Whether it may hold what no change has brought or will bring; `None`: somebody has locked it.
+    pub to_read: Option<bool>,
+}
+
+pub(super) fn marks(found: &BTreeMap<u32, Found>) -> Leaves {
+    found.iter().map(|(&oid, found)| (oid, found.mark)).collect()
+}
+
+/// By roots; those that have no partitions, too.
+///
+/// # Errors
+/// The source could not be asked.
+pub(super) async fn look(
+    source: &Client,
+    roots: &[TableName],
+) -> Result<BTreeMap<TableName, BTreeMap<u32, Found>>, PipelineError> {
+    // An empty one has nothing to be read, but where it was a table before it was attached, and the stream may still take it for one (see
+    // `remembered`). The row of a system column keeps the transaction that made the table.
+    let sql = "WITH locked AS MATERIALIZED (
+             SELECT relation FROM pg_catalog.pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL)
+        SELECT n.nspname::text, c.relname::text, leaf.relid::oid, coalesce(pg_catalog.pg_relation_filenode(leaf.relid), 0)::oid,
+          coalesce(above.attached, 0)::bigint, CASE WHEN leaf.relid NOT IN (SELECT relation FROM locked)
+            THEN pg_catalog.pg_relation_size(leaf.relid) > 0 OR $3 AND EXISTS (SELECT FROM pg_catalog.pg_attribute a
+              WHERE a.attrelid = leaf.relid AND a.attname = 'tableoid' AND pg_catalog.age(a.xmin) > above.youngest) END
+        FROM (SELECT DISTINCT * FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)) AS w
+        JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+        JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind = 'p'
+        LEFT JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) AS leaf ON leaf.isleaf AND leaf.relid <> c.oid
+        LEFT JOIN LATERAL (SELECT pg_catalog.sum(i.xmin::text::bigint) AS attached, pg_catalog.min(pg_catalog.age(i.xmin)) AS youngest
+          FROM pg_catalog.pg_partition_ancestors(leaf.relid) AS above
+          JOIN pg_catalog.pg_inherits i ON i.inhrelid = above.relid) AS above ON true";
+    let schemas: Vec<&str> = roots.iter().map(|name| name.schema.as_str()).collect();
+    let names: Vec<&str> = roots.iter().map(|name| name.name.as_str()).collect();
+    let remembers = super::remembered::remembers(source).await?;
+    let rows = source.query(sql, &[&schemas, &names, &remembers]).await;
+    let rows = rows.map_err(|source| PipelineError::Query { side: "source", source })?;
+    let mut found: BTreeMap<TableName, BTreeMap<u32, Found>> = BTreeMap::new();
+    for row in &rows {
+        let leaves = found.entry(TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))).or_default();
+        if let Some(oid) = row.get::<_, Option<u32>>(2) {
+            let mark = Mark { file: row.get(3), attached: row.get(4) };
+            leaves.insert(oid, Found { mark, to_read: row.get(5) });
+        }
+    }
+    Ok(found)
+}
