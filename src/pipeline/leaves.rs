@@ -4,11 +4,12 @@
 //! of a partition after that is newer than what was done to it.
 
 mod found;
+mod keyless;
 mod remembered;
 
 use super::held::{Held, held};
 use super::structure::Unfit;
-use super::{PipelineError, Tasks, session};
+use super::{PipelineError, Tasks, copy, session};
 use crate::catalog;
 use crate::change::{EndLsn, Lsn, TableName};
 use crate::config::Connector;
@@ -106,13 +107,21 @@ pub async fn hold(
         };
         let known = Record { known: marks(found), moved: None };
         let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok());
-        let step = match (state.copied, state.copying) {
+        let mut step = match (state.copied, state.copying) {
             (true, _) => step(record.as_ref(), found, |at| has_passed(&held, state, at)),
             // what the first copy reads, or is about to read
             (false, true) => Step::Nothing,
             (false, false) if record.as_ref() == Some(&known) => Step::Nothing,
             (false, false) => Step::Know,
         };
+        if let (Step::Wait | Step::Read, Some(record), false) = (&step, &record, copy::in_chunks(plan)) {
+            if !keyless::brought(source, record, found).await? {
+                findings.push(keyless::finding(&connector.name, &plan.target));
+                one.plan = Err(findings);
+                continue;
+            }
+            step = Step::Know;
+        }
         if matches!(step, Step::Know | Step::Wait) {
             let publication = if one.rule.insert_only { connector.inserts_publication() } else { connector.publication() };
             if let Some(finding) = remembered::forget(source, &publication, &plan.source).await? {
@@ -229,7 +238,9 @@ mod tests {
     use super::*;
 
     fn found(leaves: &[(u32, u32, Option<bool>)]) -> BTreeMap<u32, Found> {
-        let found = |&(oid, file, to_read): &(u32, u32, Option<bool>)| (oid, Found { mark: Mark { file, attached: 7 }, to_read });
+        let found = |&(oid, file, to_read): &(u32, u32, Option<bool>)| {
+            (oid, Found { mark: Mark { file, attached: 7 }, to_read, was_table: false })
+        };
         leaves.iter().map(found).collect()
     }
 

@@ -77,7 +77,7 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
         let leaves = source.leaves.get(&shape.name).map(Vec::as_slice).unwrap_or_default();
         findings.extend(unfit_leaves(shape, leaves, one.rule.insert_only));
         findings.extend(unreadable(shape, leaves, &source.server.role));
-        findings.extend(traceless(shape, leaves));
+        findings.extend(traceless(shape, leaves, one.plan.as_ref().is_ok_and(|plan| plan.kind != Kind::Keyed)));
         findings.extend(ignored_unknown(&one.rule, shape));
         if one.plan.as_ref().is_ok_and(|plan| plan.kind == Kind::Keyless) {
             let what = "it has no key: each update and delete looks through the whole target table, and equal rows are one as good as another";
@@ -216,8 +216,13 @@ fn unfit_leaf(root: &SourceShape, leaf: &Leaf, insert_only: bool) -> Option<Find
 
 /// What is done to a partition as a whole is not in the stream of its root (PostgreSQL's manual, CREATE PUBLICATION,
 /// `publish_via_partition_root`).
-fn traceless(shape: &SourceShape, leaves: &[Leaf]) -> Option<Finding> {
+fn traceless(shape: &SourceShape, leaves: &[Leaf], keyless: bool) -> Option<Finding> {
     let first = leaves.first()?;
+    if keyless {
+        let what = "TRUNCATE, DETACH, DROP and ATTACH of one of its partitions leave no trace in the stream, and without a key its rows cannot be held against the source's: they are found in the catalog within seconds, and halt it";
+        let hint = format!("give it a key; or each partition, such as `{}`, an entry of its own", first.name);
+        return Some(Finding::warning("table.partitioned", shape.name.to_string(), what).hint(hint));
+    }
     let what = "TRUNCATE, DETACH, DROP and ATTACH of one of its partitions leave no trace in the stream: they are found in the catalog within seconds, and then its rows are read, or removed";
     let hint = format!(
         "until then the target has (or lacks) those rows; give each partition, such as `{}`, an entry of its own, and its TRUNCATE is carried with the stream",

@@ -126,6 +126,53 @@ both_logs!(an_unlogged_partition_comes, |w| {
     w.equal("table t").await;
 });
 
+// Nothing tells which rows came or went: it halts, but for partitions that never were anything else.
+both_logs!(rows_without_a_key, |w| {
+    let tree = "create table t (id int, v text) partition by range (id); alter table t replica identity full;
+         create table t_1 partition of t for values from (0) to (1000); alter table t_1 replica identity full";
+    w.both(tree).await;
+    w.target.batch("create table t_9 partition of t default").await;
+    w.source.batch("insert into t select g % 5, 'v' from generate_series(1, 20) g").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    w.expect_log("without a key");
+    w.expect_log("it has no key");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    let made = "create table t_2 partition of t for values from (1000) to (2000); alter table t_2 replica identity full;
+         insert into t values (1000, 'w'), (1000, 'w')";
+    w.source.batch(&format!("begin; {}; commit", made.replace("insert", "commit; begin; insert"))).await;
+    w.settle().await;
+    w.equal("table t").await;
+    let halts = async |ddl: &str| {
+        w.source.batch(ddl).await;
+        eventually(ddl, PATIENCE, async || w.table("public.t").await["state"] == "halted").await;
+        assert_ne!(w.cli("wait", &["--timeout", "2s"]).await.code, 0);
+        let table = w.table("public.t").await;
+        assert!(table["halted_because"].as_str().unwrap().contains("partitions of its source"), "{table}");
+        let (_, sql) = table["hint"].as_str().unwrap().split_once("hold the same: ").unwrap();
+        sql.split(';').next().unwrap().to_owned()
+    };
+    for (ddl, cure) in [
+        (
+            "create table t_3 (like t); insert into t_3 values (2000, 'alone'); alter table t_3 replica identity full;
+          alter table t attach partition t_3 for values from (2000) to (3000)",
+            "insert into t values (2000, 'alone')",
+        ),
+        ("truncate t_1", "delete from t where id < 1000"),
+        ("drop table t_2", "delete from t where id = 1000"),
+    ] {
+        let sql = halts(ddl).await;
+        // both sides hold the same, by hand
+        w.target.batch(cure).await;
+        w.target.batch(&sql).await;
+        w.source.batch("insert into t values (1, 'goes on')").await;
+        d.hup();
+        eventually("it follows", PATIENCE, async || w.table("public.t").await["state"] == "follow").await;
+        w.settle().await;
+        w.equal("table t").await;
+    }
+});
+
 // Two targets of one table, one of which is copied again when the other's partitions are.
 both_logs!(one_table_in_two, |w| {
     w.both(TREE).await;

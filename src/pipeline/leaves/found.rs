@@ -23,6 +23,8 @@ pub(super) struct Found {
     pub mark: Mark,
     /// Whether it may hold what no change has brought or will bring; `None`: somebody has locked it.
     pub to_read: Option<bool>,
+    /// It was made by another transaction than the last that attached it, or what it lies in.
+    pub was_table: bool,
 }
 
 pub(super) fn marks(found: &BTreeMap<u32, Found>) -> Leaves {
@@ -37,32 +39,35 @@ pub(super) async fn look(
     source: &Client,
     roots: &[TableName],
 ) -> Result<BTreeMap<TableName, BTreeMap<u32, Found>>, PipelineError> {
-    // An empty one has nothing to be read, but where it was a table before it was attached, and the stream may still take it for one (see
-    // `remembered`). The row of a system column keeps the transaction that made the table.
+    // The row of a system column keeps the transaction that made the table. Of an empty one nothing is to be read, unless it was a table before, and the
+    // stream may still take it for one (see `remembered`).
     let sql = "WITH locked AS MATERIALIZED (
              SELECT relation FROM pg_catalog.pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL)
         SELECT n.nspname::text, c.relname::text, leaf.relid::oid, coalesce(pg_catalog.pg_relation_filenode(leaf.relid), 0)::oid,
           coalesce(above.attached, 0)::bigint, CASE WHEN leaf.relid NOT IN (SELECT relation FROM locked)
-            THEN pg_catalog.pg_relation_size(leaf.relid) > 0 OR $3 AND EXISTS (SELECT FROM pg_catalog.pg_attribute a
-              WHERE a.attrelid = leaf.relid AND a.attname = 'tableoid' AND pg_catalog.age(a.xmin) > above.youngest) END
+            THEN pg_catalog.pg_relation_size(leaf.relid) > 0 END,
+          coalesce(pg_catalog.age(made.xmin) > above.youngest, true)
         FROM (SELECT DISTINCT * FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)) AS w
         JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
         JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind = 'p'
         LEFT JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) AS leaf ON leaf.isleaf AND leaf.relid <> c.oid
         LEFT JOIN LATERAL (SELECT pg_catalog.sum(i.xmin::text::bigint) AS attached, pg_catalog.min(pg_catalog.age(i.xmin)) AS youngest
           FROM pg_catalog.pg_partition_ancestors(leaf.relid) AS above
-          JOIN pg_catalog.pg_inherits i ON i.inhrelid = above.relid) AS above ON true";
+          JOIN pg_catalog.pg_inherits i ON i.inhrelid = above.relid) AS above ON true
+        LEFT JOIN pg_catalog.pg_attribute made ON made.attrelid = leaf.relid AND made.attname = 'tableoid'";
     let schemas: Vec<&str> = roots.iter().map(|name| name.schema.as_str()).collect();
     let names: Vec<&str> = roots.iter().map(|name| name.name.as_str()).collect();
     let remembers = super::remembered::remembers(source).await?;
-    let rows = source.query(sql, &[&schemas, &names, &remembers]).await;
+    let rows = source.query(sql, &[&schemas, &names]).await;
     let rows = rows.map_err(|source| PipelineError::Query { side: "source", source })?;
     let mut found: BTreeMap<TableName, BTreeMap<u32, Found>> = BTreeMap::new();
     for row in &rows {
         let leaves = found.entry(TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))).or_default();
         if let Some(oid) = row.get::<_, Option<u32>>(2) {
             let mark = Mark { file: row.get(3), attached: row.get(4) };
-            leaves.insert(oid, Found { mark, to_read: row.get(5) });
+            let was_table = row.get(6);
+            let to_read = row.get::<_, Option<bool>>(5).map(|filled| filled || remembers && was_table);
+            leaves.insert(oid, Found { mark, to_read, was_table });
         }
     }
     Ok(found)
