@@ -4,7 +4,7 @@ use super::holdup::Busy;
 use crate::apply::Item;
 use crate::change::{EndLsn, Position, TableName};
 use crate::store::table_state::Halted;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -43,6 +43,8 @@ pub struct Board {
     /// Sessions of ours that somebody else's lock may hold up.
     busy: Mutex<Vec<Weak<Busy>>>,
     stream: Mutex<Stream>,
+    /// Partitions that the stream has told of before the catalog did, by their tables, as relation ids.
+    partitions: Mutex<BTreeMap<u32, BTreeSet<u32>>>,
     /// Halves of ours that read it, or the log.
     readers: AtomicUsize,
     /// How many there should be: `run` through Kafka has two.
@@ -113,6 +115,20 @@ impl Board {
 
     pub fn halted_tables(&self) -> BTreeMap<TableName, HaltedTable> {
         lock(&self.halted).clone()
+    }
+
+    /// The stream tells of a partition that nobody knows: the next life is to look at it first.
+    pub fn partition_came(&self, table: u32, partition: u32) {
+        lock(&self.partitions).entry(table).or_default().insert(partition);
+    }
+
+    /// Those that came, until they are `known`.
+    pub fn partitions_that_came(&self) -> BTreeMap<u32, BTreeSet<u32>> {
+        lock(&self.partitions).clone()
+    }
+
+    pub fn partitions_are_recorded(&self) {
+        lock(&self.partitions).clear();
     }
 
     /// Says what `who` (a table, `source`, `target`) waits for; `None`: for nothing any more.

@@ -75,6 +75,7 @@ pub async fn compile(
     }
     found.claims(target, &mut compiled, (&mut left_out, &mut findings)).await?;
     found.newcomers(source, &mut compiled).await?;
+    twice(source, &mut compiled).await?;
     compiled.extend(found.gone());
     let asked_for = |state: &&TableState| compiled.iter().any(|one| one.rule.target == state.target);
     let leaving = states.iter().filter(|state| !asked_for(state)).map(|state| state.target.clone()).collect();
@@ -85,6 +86,19 @@ pub async fn compile(
     };
     let strangers = relations.iter().filter(|one| !is_ours(one)).map(|one| one.name.clone()).collect();
     Ok(Entries { compiled, findings, left_out, leaving, strangers })
+}
+
+/// A table that became a partition of another one of ours comes with that.
+async fn twice(source: &Client, compiled: &mut [Compiled]) -> Result<(), PipelineError> {
+    let names: Vec<TableName> = compiled.iter().map(|one| one.rule.source.clone()).collect();
+    let roots = catalog::roots(source, &names).await?;
+    for one in compiled {
+        let root = roots.get(&one.rule.source).into_iter().flatten().find(|root| names.contains(root));
+        if let Some(root) = root {
+            one.plan = Err(vec![preflight::partition_twice(&one.rule.source, root)]);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a pattern takes a table that nobody knows of yet. `known`: those that were looked at already, by the source's name.

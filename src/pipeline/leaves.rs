@@ -13,14 +13,19 @@ use super::{PipelineError, Tasks, copy, session};
 use crate::catalog;
 use crate::change::{EndLsn, Lsn, TableName};
 use crate::config::Connector;
+use crate::mapping::TablePlan;
 use crate::preflight::{self, Compiled};
 use crate::source;
+use crate::source::KnownLeaves;
 use crate::store::copy_range::{self, Scope};
 use crate::store::table_state::{self, TableState};
-use found::{Found, Leaves, look, marks};
+use found::{Found, Leaves, Mark, look, marks};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
+
+/// Partitions that the stream has told of, by their tables, as relation ids.
+type Came = BTreeMap<u32, BTreeSet<u32>>;
 
 /// What is recorded of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +81,89 @@ fn differences(record: &Record, moved: &Moved) -> (BTreeSet<u32>, bool) {
     (read.collect(), record.known.iter().any(|(oid, mark)| moved.leaves.get(oid) != Some(mark)))
 }
 
+impl Record {
+    /// Every partition that it has.
+    fn partitions(&self) -> impl Iterator<Item = u32> {
+        self.known.keys().chain(self.moved.iter().flat_map(|moved| moved.leaves.keys())).copied()
+    }
+}
+
+/// Notes partitions that the stream has told of before the catalog did. What is not there any more, or not as it was made, was something else in
+/// between: whatever the stream brings of it has to be held against the source.
+///
+/// # Errors
+/// A database could not be asked.
+pub async fn note(
+    source: &Client,
+    target: &Client,
+    connector: &Connector,
+    compiled: &[Compiled],
+    came: &Came,
+) -> Result<(), PipelineError> {
+    let plans: Vec<&TablePlan> = compiled.iter().filter_map(|one| one.plan.as_ref().ok()).collect();
+    let roots: Vec<TableName> =
+        plans.iter().filter(|plan| came.contains_key(&plan.source_oid)).map(|plan| plan.source.clone()).collect();
+    if roots.is_empty() {
+        return Ok(());
+    }
+    let states = table_state::read(target, &connector.name).await?;
+    let (found, _) = look(source, &roots).await?;
+    let records = table_state::leaves(target, &connector.name).await?;
+    for plan in plans {
+        let Some(came) = came.get(&plan.source_oid) else { continue };
+        let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
+        let found = found.get(&plan.source);
+        let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok());
+        let mut record = record.unwrap_or_else(|| Record { known: found.map(marks).unwrap_or_default(), moved: None });
+        // then it is found, and dealt with, as any other that comes
+        let is_found = |partition: &u32| {
+            let as_made = |found: &BTreeMap<u32, Found>| found.get(partition).is_some_and(|one| one.is_as_made(*partition));
+            let nobody_locks = |found: &BTreeMap<u32, Found>| found.values().all(|one| one.to_read.is_some());
+            state.copied && record.moved.is_none() && found.is_some_and(|found| as_made(found) && nobody_locks(found))
+        };
+        let known: BTreeSet<u32> = record.partitions().collect();
+        let gone = came.iter().filter(|partition| !known.contains(*partition) && !is_found(partition));
+        let gone: Vec<(u32, Mark)> = gone.map(|&partition| (partition, Mark::default())).collect();
+        record.moved.as_mut().map_or(&mut record.known, |moved| &mut moved.leaves).extend(gone);
+        write(target, connector, &plan.target, &record).await?;
+    }
+    Ok(())
+}
+
+/// The partitions that the records have, of the tables that are followed, and those that came now.
+///
+/// # Errors
+/// The target could not be asked.
+pub async fn known(
+    target: &Client,
+    connector: &Connector,
+    compiled: &[Compiled],
+    came: &Came,
+) -> Result<KnownLeaves, PipelineError> {
+    let mut known = KnownLeaves::default();
+    let records = table_state::leaves(target, &connector.name).await?;
+    for plan in compiled.iter().filter_map(|one| one.plan.as_ref().ok()).filter(|plan| plan.partitioned) {
+        let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok()).unwrap_or_default();
+        let mine: hashbrown::HashSet<u32> = record.partitions().collect();
+        match known.get_mut(&plan.source_oid) {
+            // each of a source's targets has to know of it
+            Some(others) => others.retain(|partition| mine.contains(partition)),
+            None => _ = known.insert(plan.source_oid, mine),
+        }
+    }
+    for (table, came) in came {
+        if let Some(known) = known.get_mut(table) {
+            known.extend(came);
+        }
+    }
+    Ok(known)
+}
+
+async fn write(target: &Client, connector: &Connector, table: &TableName, record: &Record) -> Result<(), PipelineError> {
+    let text = serde_json::to_string(record).expect("plain data is always JSON");
+    Ok(table_state::set_leaves(target, &connector.name, table, &text).await?)
+}
+
 /// Takes the plan from tables whose partitions cannot be followed, and does what is to be done about those that became others.
 ///
 /// # Errors
@@ -93,7 +181,7 @@ pub async fn hold(
     }
     let Some(held) = held(target, &connector.name).await? else { return Ok(()) };
     let unfit = catalog::leaves(source, &roots).await?;
-    let found = look(source, &roots).await?;
+    let (found, _) = look(source, &roots).await?;
     let records = table_state::leaves(target, &connector.name).await?;
     for one in compiled {
         let Ok(plan) = &one.plan else { continue };
@@ -101,10 +189,7 @@ pub async fn hold(
         let mut findings =
             preflight::unfit_leaves(shape, unfit.get(&plan.source).map_or(&[][..], Vec::as_slice), one.rule.insert_only);
         let Some(state) = held.tables.iter().find(|state| state.target == plan.target) else { continue };
-        let write = async |record: &Record| {
-            let text = serde_json::to_string(record).expect("plain data is always JSON");
-            table_state::set_leaves(target, &connector.name, &plan.target, &text).await
-        };
+        let write = async |record: &Record| write(target, connector, &plan.target, record).await;
         let known = Record { known: marks(found), moved: None };
         let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok());
         let mut step = match (state.copied, state.copying) {
@@ -203,11 +288,14 @@ pub async fn stand(source: &Client, target: &Client, connector: &Connector, unfi
         |state: &&TableState| state.copied && records.contains_key(&state.target) && !unfit.has(&state.source, &state.target);
     let due: Vec<&TableState> = held.tables.iter().filter(is_due).collect();
     let names: Vec<TableName> = due.iter().map(|state| state.source.clone()).collect();
-    let found = look(source, &names).await?;
+    let (found, detaching) = look(source, &names).await?;
     let stands = due.into_iter().filter_map(|state| {
         let record = serde_json::from_str::<Record>(&records[&state.target]).ok();
         let waits = record.as_ref().is_some_and(|record| record.moved.is_some());
         let passed = |at| has_passed(&held, state, at);
+        if detaching.contains(&state.source) {
+            return Some(Stand::Waits);
+        }
         Some(match step(record.as_ref(), found.get(&state.source)?, passed) {
             Step::Nothing if waits => Stand::Waits,
             Step::Nothing => Stand::AsKnown,
@@ -234,7 +322,6 @@ pub async fn partitions_are_known(connector: &Connector) -> Result<bool, Pipelin
 
 #[cfg(test)]
 mod tests {
-    use super::found::Mark;
     use super::*;
 
     fn found(leaves: &[(u32, u32, Option<bool>)]) -> BTreeMap<u32, Found> {

@@ -4,14 +4,16 @@
 use super::board::Board;
 use super::entries::{self, Entries};
 use super::take_on::{Misfit, leave, take_on};
-use super::{PipelineError, Tasks, holdup, publish, structure};
+use super::{PipelineError, Tasks, holdup, leaves, publish, structure};
 use crate::catalog;
 use crate::change::{EndLsn, TableName};
 use crate::config::Connector;
 use crate::finding::Finding;
 use crate::pg::Endpoint;
 use crate::preflight::{self, Compiled};
-use crate::source::{self, Connection, Reader, ReaderConfig, ServerFacts, SlotFacts, SlotKind, SlotName, SnapshotUse};
+use crate::source::{
+    self, Connection, KnownLeaves, Reader, ReaderConfig, ServerFacts, SlotFacts, SlotKind, SlotName, SnapshotUse,
+};
 use crate::store::connector::{ConnectorRecord, Made};
 use crate::store::{self, checkpoint};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +36,8 @@ pub struct Prepared {
     pub leaving: Vec<TableName>,
     /// What is not wrong enough to stop for.
     pub findings: Vec<Finding>,
+    /// What the stream may bring without another look at the catalog.
+    pub partitions: KnownLeaves,
 }
 
 impl Prepared {
@@ -51,6 +55,7 @@ impl Prepared {
         let (slot, publications) = (self.slot.clone(), self.publications.clone());
         let mut config = ReaderConfig::new(endpoint, connector.object_name(), slot, publications);
         (config.incarnation, config.budget) = (self.incarnation(), budget);
+        config.partitions.clone_from(&self.partitions);
         let spawn = tasks.clone();
         Ok(Reader::start(config, &move |task| spawn.start(task)).await?)
     }
@@ -113,9 +118,14 @@ pub async fn prepare(
     let has_rows = |one: &Compiled| copy == FirstCopy::Skip && (!begun || was_there(one));
     let misfits = take_on((target, source), &mut record, &compiled, (board, has_rows)).await?;
     compiled.retain(|one| !misfits.iter().any(|misfit| misfit.target == one.rule.target));
+    let came = board.partitions_that_came();
+    Box::pin(leaves::note(source, target, connector, &compiled, &came)).await?;
     structure::hold(source, target, connector, &mut compiled).await?;
+    let partitions = leaves::known(target, connector, &compiled, &came).await?;
+    board.partitions_are_recorded();
     let left_out = left_out.into_keys().collect();
-    let mut prepared = Prepared { record, first, facts, slot, publications, compiled, misfits, left_out, leaving, findings };
+    let mut prepared =
+        Prepared { record, first, facts, slot, publications, compiled, misfits, left_out, leaving, findings, partitions };
     if connector.kafka().is_none() {
         ensure_slot(connector, (source, target), &mut prepared, board).await?;
     }

@@ -16,7 +16,7 @@ use crate::apply::Applier;
 use crate::change::{CommitLsn, EndLsn, Lsn, Position, TableName};
 use crate::config::{Connector, Triggers};
 use crate::mapping::TablePlan;
-use crate::source::{self, Feedback, Reader, SourceError};
+use crate::source::{self, AssemblyError, Feedback, Reader, SourceError};
 use crate::store::table_state::TableState;
 use crate::store::{checkpoint, table_state};
 use crate::target::{Session, origin};
@@ -33,6 +33,8 @@ const READ_BUDGET: usize = 24 << 20;
 pub(super) const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
 /// The last life's session, whose transaction we have waited for, ends in a moment.
 const ORIGIN_PATIENCE: Duration = Duration::from_secs(1);
+/// `ERRCODE_DATATYPE_MISMATCH`, as pgoutput has it of a row that does not fit the table that it is sent as.
+const CANNOT_CONVERT: &str = "42804";
 /// How `run` was asked to run.
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
@@ -262,7 +264,7 @@ impl Life {
                 _ = again.recv(), if writer.open.is_none() => return Ok(End::Again),
                 bundle = bundles.recv() => match bundle {
                     Some(bundle) => Step::Write(bundle),
-                    None => return Err((&mut stream_end).await.unwrap_or(SourceError::Closed).into()),
+                    None => return ended(&self.board, (&mut stream_end).await.unwrap_or(SourceError::Closed)),
                 },
                 _ = tick.tick() => Step::Tick,
                 () = stopped(&mut self.stop), if deadline.is_none() => {
@@ -313,6 +315,26 @@ impl Life {
             return Some(End::Reached);
         }
         (!self.board.halted_tables().is_empty()).then_some(End::HaltedBefore)
+    }
+}
+
+/// What the end of the source's stream means.
+///
+/// # Errors
+/// It is one.
+pub(super) fn ended(board: &Board, error: SourceError) -> Result<End, PipelineError> {
+    match error {
+        SourceError::Assembly(AssemblyError::PartitionCame { table, partition }) => {
+            board.partition_came(table, partition);
+            Ok(End::Again)
+        }
+        SourceError::Refused { source, .. } if source.sqlstate == CANNOT_CONVERT => Err(PipelineError::Belief {
+            what: format!("the source's stream ended: {} (SQLSTATE {CANNOT_CONVERT})", source.message),
+            hint: "PostgreSQL before 15 goes on to send the changes of a partition that was detached as its root's, and cannot once their columns \
+                   differ. The slot does not get past that: `tablelift drop` this connector, empty its target tables, and run it again: it copies anew"
+                .to_owned(),
+        }),
+        error => Err(error.into()),
     }
 }
 

@@ -43,7 +43,7 @@ pub use rules::{Compiled, MISSING, OVERLAP, compile, expand, overlaps};
 pub use sample::{Failure, Outcome, Sample, SampledRow, SampledTable, SampledValue, Values, sample};
 pub use shared::mixed;
 pub use survey::{Survey, survey};
-pub use table::{owned, unfit_leaves};
+pub use table::{owned, partition_twice, unfit_leaves};
 pub use target::actions;
 
 use crate::config::Connector;

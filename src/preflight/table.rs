@@ -56,10 +56,7 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
         findings.extend(unusable(source, &rule.source));
         let root = root_of(source, &rule.source);
         if let Some(root) = root.filter(|root| survey.rules.iter().any(|other| &other.source == *root)) {
-            let what = format!("it is a partition of `{root}`, which has an entry too and takes its changes");
-            findings.push(
-                Finding::error("table.partition_twice", rule.source.to_string(), what).hint("remove one of the two entries"),
-            );
+            findings.push(partition_twice(&rule.source, root));
         }
     }
     for (schema, table) in survey.connector.patterns.iter().flat_map(|pattern| &pattern.exclude) {
@@ -86,6 +83,12 @@ pub(super) fn sources(survey: &Survey<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Two entries would take the same changes.
+pub fn partition_twice(table: &TableName, root: &TableName) -> Finding {
+    let what = format!("it is a partition of `{root}`, which has an entry too and takes its changes");
+    Finding::error("table.partition_twice", table.to_string(), what).hint("remove one of the two entries")
 }
 
 /// A slip of the pen would let a column through that nobody wanted to see there.

@@ -2,10 +2,13 @@
 
 use super::pgoutput::Message;
 use crate::change::{Before, Cell, Change, CommitLsn, Feed, Op, Position, Row, RowBuilder, Table, TableName};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// The stream broke its own rules.
+/// The partitions that are known of partitioned tables, both by their relation ids.
+pub type KnownLeaves = HashMap<u32, HashSet<u32>>;
+
+/// The stream broke its own rules, or is not to go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AssemblyError {
     #[error("a transaction begins inside another one")]
@@ -16,6 +19,9 @@ pub enum AssemblyError {
     OtherCommit { begun: CommitLsn, ended: CommitLsn },
     #[error("a change of relation {0}, which was not described")]
     UnknownRelation(u32),
+    /// It is to be known before its first change is handed on.
+    #[error("partition {partition} of relation {table} came")]
+    PartitionCame { table: u32, partition: u32 },
     #[error("a row of `{table}` has {cells} cells for {columns} columns")]
     Width { table: TableName, cells: usize, columns: usize },
 }
@@ -26,6 +32,10 @@ pub struct Assembly {
     incarnation: u32,
     tables: HashMap<u32, Arc<Table>>,
     open: Option<Open>,
+    partitions: KnownLeaves,
+    /// What was described last. Of a partition that is at once before its first change, which then comes as its root's (PostgreSQL's pgoutput.c,
+    /// `maybe_send_schema`).
+    described: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -36,9 +46,9 @@ struct Open {
 }
 
 impl Assembly {
-    /// `incarnation` goes into every position.
-    pub fn new(incarnation: u32) -> Self {
-        Self { incarnation, tables: HashMap::new(), open: None }
+    /// `incarnation` goes into every position. `partitions`: of these tables no other is taken.
+    pub fn new(incarnation: u32, partitions: KnownLeaves) -> Self {
+        Self { incarnation, tables: HashMap::new(), open: None, partitions, described: None }
     }
 
     /// Inside a transaction?
@@ -83,7 +93,10 @@ impl Assembly {
                 }
                 out.push(Feed::Commit { commit, end, committed_at });
             }
-            Message::Relation(table) => out.push(Feed::Shape(self.remember(table))),
+            Message::Relation(table) => {
+                self.described = Some(table.relation_id);
+                out.push(Feed::Shape(self.remember(table)));
+            }
             Message::Mark if self.open.is_none() => return Err(AssemblyError::Outside("a mark")),
             Message::Mark => out.push(Feed::Mark),
             Message::Ignored => {}
@@ -113,6 +126,11 @@ impl Assembly {
     ) -> Result<Change, AssemblyError> {
         let open = self.open.as_mut().ok_or(AssemblyError::Outside(what))?;
         let table = self.tables.get(&relation).ok_or(AssemblyError::UnknownRelation(relation))?;
+        if let Some(partition) = self.described.take().filter(|&described| described != relation && op != Op::Truncate)
+            && self.partitions.get(&relation).is_some_and(|known| !known.contains(&partition))
+        {
+            return Err(AssemblyError::PartitionCame { table: relation, partition });
+        }
         for row in before.row().into_iter().chain(&after) {
             if row.len() != table.columns.len() {
                 let (cells, columns) = (row.len(), table.columns.len());

@@ -80,7 +80,8 @@ impl SourceError {
             | SourceError::Closed
             | SourceError::Silent(_)
             | SourceError::ShuttingDown
-            | SourceError::SlotActive(_) => Fate::Retry,
+            | SourceError::SlotActive(_)
+            | SourceError::Assembly(AssemblyError::PartitionCame { .. }) => Fate::Retry,
             SourceError::Connect(error) => error.fate(),
             SourceError::Refused { source, .. } => pg::fate_of_sqlstate(&source.sqlstate),
             // no table there is ours: one has gone, or got another name, since its name was read

@@ -1,7 +1,7 @@
 //! A slot's stream as feed: opens it, and runs the three tasks behind it (pump, decoder, sentinel).
 
 use super::{
-    Assembly, SlotName, SourceError, pgoutput,
+    Assembly, KnownLeaves, SlotName, SourceError, pgoutput,
     replication::{
         Chunks, Connection, Limits,
         frame::{self, Frame},
@@ -38,6 +38,8 @@ pub struct ReaderConfig {
     pub incarnation: u32,
     /// Where to begin; an earlier place than the slot's confirmed position means that one.
     pub start: EndLsn,
+    /// Of these partitioned tables no other partition's changes are handed on.
+    pub partitions: KnownLeaves,
     /// Bytes of read buffers that may be on their way, or pinned by rows that are still held. The feed made of them weighs about
     /// as much again. A longer row passes alone.
     pub budget: usize,
@@ -55,6 +57,7 @@ impl ReaderConfig {
             publications,
             incarnation: 0,
             start: EndLsn::default(),
+            partitions: KnownLeaves::default(),
             budget: 8 << 20,
             silence: Duration::from_secs(60),
         }
@@ -94,7 +97,7 @@ impl Reader {
         spawn: impl FnOnce(BoxFuture<'static, ()>),
     ) -> (Self, watch::Receiver<EndLsn>) {
         let (sender, batches) = mpsc::channel(BATCHES);
-        spawn(Box::pin(decode(chunks, Assembly::new(incarnation), sender)));
+        spawn(Box::pin(decode(chunks, Assembly::new(incarnation, KnownLeaves::default()), sender)));
         let feedback = Feedback(watch::Sender::new(confirmed));
         let confirms = feedback.0.subscribe();
         (Self { batches, feedback, confirmed }, confirms)
@@ -105,7 +108,7 @@ impl Reader {
     /// # Errors
     /// See [`SourceError`]; [`SourceError::SlotActive`] where another session reads the slot.
     pub async fn start(config: ReaderConfig, spawn: &(dyn Fn(BoxFuture<'static, ()>) + Sync)) -> Result<Self, SourceError> {
-        let ReaderConfig { endpoint, application, slot, publications, incarnation, start, budget, silence } = config;
+        let ReaderConfig { endpoint, application, slot, publications, incarnation, start, partitions, budget, silence } = config;
         let mut connection = Connection::open_for_stream(&endpoint, &application).await?;
         let host = connection.host();
         let open = async {
@@ -126,7 +129,7 @@ impl Reader {
         let (sender, batches) = mpsc::channel(BATCHES);
         spawn(Box::pin(sentinel.run()));
         spawn(Box::pin(pump.run()));
-        spawn(Box::pin(decode(chunks, Assembly::new(incarnation), sender)));
+        spawn(Box::pin(decode(chunks, Assembly::new(incarnation, partitions), sender)));
         Ok(Self { batches, feedback, confirmed })
     }
 

@@ -140,13 +140,13 @@ pub async fn resync(
     Ok(asked)
 }
 
-/// Ends the repeated copies: their tables follow as before. Gives their targets.
+/// Ends the repeated copies that somebody asked for: their tables follow as before. Partitions that came have to be read. Gives their targets.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub async fn cancel(client: &Client, connector: &str) -> Result<Vec<TableName>, StoreError> {
     let sql = "WITH tables AS (UPDATE tablelift.table_state SET state = 'follow', repeats = false
-                   WHERE connector = $1 AND state = 'copy' AND repeats RETURNING target_schema, target_name),
+                   WHERE connector = $1 AND state = 'copy' AND repeats AND NOT partial RETURNING target_schema, target_name),
                ranges AS (DELETE FROM tablelift.copy_range AS r USING tables AS t WHERE r.connector = $1
                    AND r.target_schema = t.target_schema AND r.target_name = t.target_name)
                SELECT target_schema, target_name FROM tables ORDER BY 1, 2";

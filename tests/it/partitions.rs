@@ -1,7 +1,7 @@
 //! Partitions that are done something to as a whole, of which the stream of their root has no trace.
 
 use crate::both_logs;
-use crate::support::{Daemon, PATIENCE, World, eventually};
+use crate::support::{Daemon, Log, PATIENCE, Side, World, eventually};
 
 const TREE: &str = "create table t (id int primary key, v text) partition by range (id);
      create table t_1 partition of t for values from (0) to (1000); create table t_2 partition of t for values from (1000) to (2000)";
@@ -124,6 +124,125 @@ both_logs!(an_unlogged_partition_comes, |w| {
     follows(&w).await;
     w.settle().await;
     w.equal("table t").await;
+});
+
+// The catalog has never shown them, or not as they were; the stream has brought their rows.
+both_logs!(they_come_and_go_unseen, |w| {
+    w.both(TREE).await;
+    w.target.batch("create table t_9 partition of t default").await;
+    w.source.batch("insert into t select g, 'v' from generate_series(900, 1100) g").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    let come_and_go = async || {
+        let made = |name: &str, from: u32| {
+            format!(
+                "create table {name} partition of t for values from ({from}) to ({});
+                 insert into t select g, 'made' from generate_series({from}, {from} + 9) g",
+                from + 1000
+            )
+        };
+        w.source.batch(&made("t_3", 2000)).await;
+        w.source.batch("drop table t_3").await;
+        w.source.batch(&made("t_4", 3000)).await;
+        w.source.batch("truncate t_4").await;
+        w.source.batch("insert into t values (3005, 'again')").await;
+        w.source.batch(&made("t_5", 4000)).await;
+        w.source.batch("alter table t detach partition t_5").await;
+        w.source.batch("insert into t_5 values (950, 'stray'); update t_5 set v = 'stray'").await;
+        w.source.batch(&made("t_6", 5000)).await;
+    };
+    // one round of looking after another, of some ten seconds each
+    let settle = async || {
+        let waited = w.cli_within("wait", &["--lsn", "current", "--timeout", "180s"], PATIENCE * 4).await;
+        waited.assert_code(0);
+    };
+    let all_is_well = async || {
+        settle().await;
+        w.equal("table t").await;
+        w.source.batch("insert into t_5 values (951, 'stray'); update t set v = v || '.' where id % 2 = 0").await;
+        settle().await;
+        w.equal("table t").await;
+        w.source.batch("drop table t_4, t_5, t_6").await;
+        settle().await;
+        w.equal("table t").await;
+    };
+    // while we run, and while we do not
+    come_and_go().await;
+    all_is_well().await;
+    d.kill9();
+    come_and_go().await;
+    let _d = Daemon::run(&w);
+    all_is_well().await;
+});
+
+// It looks as if it were gone while others still write to it.
+async fn detached_under_a_writer(log: Log) {
+    if Side::Source.major() < 14 {
+        return; // no DETACH ... CONCURRENTLY
+    }
+    let w = World::own_source("detached-under-a-writer", log, &[]).await;
+    w.both(TREE).await;
+    w.source.batch("insert into t select g, 'v' from generate_series(900, 1100) g").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    let writer = w.source.session().await;
+    writer.batch_execute("begin; insert into t values (1500, 'late'); update t set v = 'late' where id = 1001").await.unwrap();
+    let other = w.source.session().await;
+    let detach = tokio::spawn(async move { other.batch_execute("alter table t detach partition t_2 concurrently").await });
+    eventually("it is about to go", PATIENCE, async || {
+        w.source.text("select inhdetachpending from pg_inherits where inhrelid = 't_2'::regclass").await == "t"
+    })
+    .await;
+    // each life looks at once
+    let mut d = d;
+    for _ in 0..2 {
+        d.kill9();
+        d = Daemon::run(&w);
+        assert_ne!(w.cli("wait", &["--timeout", "3s"]).await.code, 0);
+    }
+    writer.batch_execute("commit").await.unwrap();
+    detach.await.unwrap().unwrap();
+    w.settle().await;
+    w.equal("table t").await;
+}
+
+#[tokio::test]
+async fn one_is_detached_under_a_writer_local() {
+    detached_under_a_writer(Log::Local).await;
+}
+
+#[tokio::test]
+async fn one_is_detached_under_a_writer_kafka() {
+    detached_under_a_writer(Log::Kafka).await;
+}
+
+// Its rows come with the other's from then on.
+both_logs!(a_table_of_ours_comes, |w| {
+    w.both(TREE).await;
+    w.both("create table s (id int primary key, v text); create table u (id int primary key)").await;
+    w.target.batch("create table t_9 partition of t default").await;
+    w.source.batch("insert into t values (1, 'v'); insert into s select g, 's' from generate_series(2000, 2010) g").await;
+    let entries = "[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.u'";
+    w.connector(&format!("{entries}\n[[table]]\nsource = 'public.s'"));
+    w.expect_log("it is a partition of `public.t`");
+    w.expect_log("did not carry all of the table");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    w.source.batch("alter table t attach partition s for values from (2000) to (3000)").await;
+    eventually("it halts", PATIENCE, async || w.table("public.s").await["state"] == "halted").await;
+    w.source.batch("insert into u values (1); insert into t values (2011, 't'); update t set v = v || '.'").await;
+    let d = {
+        d.kill9();
+        Daemon::run(&w)
+    };
+    eventually("it is equal", PATIENCE, async || w.source.digest("table t").await == w.target.digest("table t").await).await;
+    w.connector(entries);
+    d.hup();
+    w.settle_at_last().await;
+    w.equal("table t").await;
+    w.equal("table u").await;
 });
 
 // Nothing tells which rows came or went: it halts, but for partitions that never were anything else.

@@ -13,7 +13,7 @@ use crate::mapping::{self, Facts, Rule, SourceColumn, SourceShape, TablePlan, Ta
 use crate::pg::{self, Endpoint, Host};
 use crate::pipeline::{Board, Busy, End, FirstCopy, Life, PipelineError, Prepared, RunOptions, Side, Tasks, open_session};
 use crate::preflight::Compiled;
-use crate::source::{Reader, ServerFacts, SlotName};
+use crate::source::{KnownLeaves, Reader, ServerFacts, SlotName};
 use crate::store::connector::{ConnectorRecord, Made};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -216,7 +216,19 @@ pub fn prepared(compiled: Vec<Compiled>) -> Prepared {
     let slot = SlotName::new("tablelift_sim").expect("a name");
     let (misfits, left_out, leaving, findings) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
     let publications = vec!["tablelift_sim".to_owned()];
-    Prepared { record, first: false, facts, slot, publications, compiled, misfits, left_out, leaving, findings }
+    Prepared {
+        record,
+        first: false,
+        facts,
+        slot,
+        publications,
+        compiled,
+        misfits,
+        left_out,
+        leaving,
+        findings,
+        partitions: KnownLeaves::default(),
+    }
 }
 
 /// A table as the source's catalog has it.

@@ -23,7 +23,7 @@ use crate::pipeline::board::Board;
 use crate::pipeline::gate::{Gate, Gates};
 use crate::pipeline::lives::{End, Lives, if_attended, stopped};
 use crate::pipeline::prepare::{FirstCopy, Prepared, prepare};
-use crate::pipeline::run::{RunOptions, stands_by};
+use crate::pipeline::run::{RunOptions, ended, stands_by};
 use crate::pipeline::structure::{Unfit, until_one_changes};
 use crate::pipeline::take_on::{self, Misfit};
 use crate::pipeline::turn::Turns;
@@ -89,7 +89,7 @@ impl CaptureLife {
     /// # Errors
     /// See [`PipelineError`].
     pub async fn run(&mut self) -> Result<End, PipelineError> {
-        match self.live().await {
+        match Box::pin(self.live()).await {
             Err(PipelineError::Log(error)) if error.fate() == Fate::Halt && self.refuses(&error) => Ok(End::Again),
             other => other,
         }
@@ -206,7 +206,7 @@ impl CaptureLife {
         let connector = Arc::clone(&self.connector);
         let name = connector.object_name();
         let mut target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
-        let prepared = prepare(&connector, source, &mut target, self.options.copy, &self.board).await?;
+        let prepared = Box::pin(prepare(&connector, source, &mut target, self.options.copy, &self.board)).await?;
         self.find((source, &target), prepared).await
     }
 
@@ -299,7 +299,10 @@ impl CaptureLife {
                     half.take(feeds).await?;
                 }
                 feeds = reader.next(), if brought.is_none() && !half.ledger.is_full() => {
-                    let feeds = feeds?;
+                    let feeds = match feeds {
+                        Ok(feeds) => feeds,
+                        Err(error) => return ended(&self.board, error),
+                    };
                     if feeds.iter().any(|feed| matches!(feed, Feed::Change(_))) {
                         let turns = turns.clone();
                         turn.set(async move { turns.stream().await }.fuse());

@@ -3,11 +3,11 @@
 use crate::change::TableName;
 use crate::pipeline::PipelineError;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
 /// What tells that a partition is the one it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     /// `pg_relation_filenode`: TRUNCATE gives it another, and whatever writes its rows anew.
     pub file: u32,
@@ -27,18 +27,26 @@ pub(super) struct Found {
     pub was_table: bool,
 }
 
+impl Found {
+    /// It was made as a partition, and nothing was done to it as a whole since: a table's first file has its OID for a name.
+    pub fn is_as_made(&self, oid: u32) -> bool {
+        self.mark.file == oid && !self.was_table
+    }
+}
+
 pub(super) fn marks(found: &BTreeMap<u32, Found>) -> Leaves {
     found.iter().map(|(&oid, found)| (oid, found.mark)).collect()
 }
 
-/// By roots; those that have no partitions, too.
+/// By roots; those that have no partitions, too. And roots of which somebody is about to detach one, while others still write to it (DETACH ...
+/// CONCURRENTLY): of these nothing can be said before that is over.
 ///
 /// # Errors
 /// The source could not be asked.
 pub(super) async fn look(
     source: &Client,
     roots: &[TableName],
-) -> Result<BTreeMap<TableName, BTreeMap<u32, Found>>, PipelineError> {
+) -> Result<(BTreeMap<TableName, BTreeMap<u32, Found>>, BTreeSet<TableName>), PipelineError> {
     // The row of a system column keeps the transaction that made the table. Of an empty one nothing is to be read, unless it was a table before, and the
     // stream may still take it for one (see `remembered`).
     let sql = "WITH locked AS MATERIALIZED (
@@ -70,5 +78,17 @@ pub(super) async fn look(
             leaves.insert(oid, Found { mark, to_read, was_table });
         }
     }
-    Ok(found)
+    // behind the first look, which may have seen them as they are to become
+    let sql = "SELECT n.nspname::text, c.relname::text
+        FROM (SELECT DISTINCT * FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)) AS w
+        JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+        JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind = 'p'
+        WHERE EXISTS (SELECT FROM pg_catalog.pg_partition_tree(c.oid) AS part JOIN pg_catalog.pg_inherits i ON i.inhparent = part.relid
+          WHERE pg_catalog.to_jsonb(i) ->> 'inhdetachpending' = 'true')";
+    let rows = source.query(sql, &[&schemas, &names]).await;
+    let rows = rows.map_err(|source| PipelineError::Query { side: "source", source })?;
+    let name = |row: &tokio_postgres::Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+    let detaching: BTreeSet<TableName> = rows.iter().map(name).collect();
+    found.retain(|root, _| !detaching.contains(root));
+    Ok((found, detaching))
 }

@@ -24,7 +24,7 @@ fn commit() -> Message {
 }
 
 fn feed(messages: impl IntoIterator<Item = Message>) -> Result<Vec<Feed>, AssemblyError> {
-    let (mut assembly, mut out) = (Assembly::new(3), Vec::new());
+    let (mut assembly, mut out) = (Assembly::new(3, KnownLeaves::default()), Vec::new());
     messages.into_iter().try_for_each(|message| assembly.push(message, &mut out))?;
     Ok(out)
 }
@@ -93,4 +93,23 @@ fn broken_rules_are_errors() {
     let other = Message::Commit { commit: CommitLsn(Lsn(7)), end: EndLsn(Lsn(8)), committed_at: 0 };
     assert_eq!(feed([begin(), other]), Err(AssemblyError::OtherCommit { begun: COMMIT, ended: CommitLsn(Lsn(7)) }));
     assert_eq!(feed([begin(), commit(), begin(), commit()]).map(|out| out.len()), Ok(4), "empty transactions are fine");
+}
+
+#[test]
+fn a_partition_is_known_before_its_first_change_is_handed_on() {
+    let insert = |relation| Message::Insert { relation, new: row(&[Some("1"), Some("x")]) };
+    let feed = |known: &[u32], messages: Vec<Message>| {
+        let known = KnownLeaves::from_iter([(1, known.iter().copied().collect())]);
+        let (mut assembly, mut out) = (Assembly::new(3, known), Vec::new());
+        messages.into_iter().try_for_each(|message| assembly.push(message, &mut out))
+    };
+    let described = |ids: &[u32]| ids.iter().map(|&id| Message::Relation(table(id))).collect::<Vec<_>>();
+    let change = |known: &[u32], ids: &[u32]| feed(known, [vec![begin()], described(ids), vec![insert(1)]].concat());
+    assert_eq!(change(&[], &[1, 7]), Err(AssemblyError::PartitionCame { table: 1, partition: 7 }));
+    assert_eq!(change(&[7], &[1, 7]), Ok(()));
+    assert_eq!(change(&[], &[1]), Ok(()), "its own rows");
+    let truncate = Message::Truncate { relations: vec![1, 7] };
+    assert_eq!(feed(&[], [vec![begin()], described(&[1, 7]), vec![truncate, insert(1)]].concat()), Ok(()));
+    let of_another = [vec![begin()], described(&[1, 2, 7]), vec![insert(2)], vec![insert(1)]].concat();
+    assert_eq!(feed(&[], of_another), Ok(()), "a table that nobody asked about");
 }
