@@ -13,7 +13,6 @@ use super::{PipelineError, Tasks, copy, session};
 use crate::catalog;
 use crate::change::{EndLsn, Lsn, TableName};
 use crate::config::Connector;
-use crate::mapping::TablePlan;
 use crate::preflight::{self, Compiled};
 use crate::source;
 use crate::source::KnownLeaves;
@@ -35,6 +34,9 @@ struct Record {
     /// They became others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     moved: Option<Moved>,
+    /// Partitions that went, with the place up to which what the stream has brought of them was looked for: a [`Lsn`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    gone: BTreeMap<u32, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,59 +80,28 @@ fn step(record: Option<&Record>, found: &BTreeMap<u32, Found>, passed: impl Fn(E
 /// Partitions that are to be read, and whether rows may be gone.
 fn differences(record: &Record, moved: &Moved) -> (BTreeSet<u32>, bool) {
     let read = moved.leaves.iter().filter(|(oid, mark)| moved.all || record.known.get(oid) != Some(mark)).map(|(&oid, _)| oid);
-    (read.collect(), record.known.iter().any(|(oid, mark)| moved.leaves.get(oid) != Some(mark)))
+    // one that came with another file than its first may have been emptied since the stream began to bring its rows
+    let emptied = |oid: &u32, mark: &Mark| !record.known.contains_key(oid) && mark.file != *oid;
+    let sweeps = record.known.iter().any(|(oid, mark)| moved.leaves.get(oid) != Some(mark))
+        || moved.leaves.iter().any(|(oid, mark)| emptied(oid, mark));
+    (read.collect(), sweeps)
 }
 
 impl Record {
-    /// Every partition that it has.
-    fn partitions(&self) -> impl Iterator<Item = u32> {
-        self.known.keys().chain(self.moved.iter().flat_map(|moved| moved.leaves.keys())).copied()
+    fn has(&self, partition: u32) -> bool {
+        self.known.contains_key(&partition) || self.moved.as_ref().is_some_and(|moved| moved.leaves.contains_key(&partition))
+    }
+
+    /// Every partition that it has, and those that went, up to where they were dealt with: a stream that is behind may tell of them.
+    fn partitions(&self) -> hashbrown::HashMap<u32, EndLsn> {
+        let here = self.known.keys().chain(self.moved.iter().flat_map(|moved| moved.leaves.keys()));
+        let gone = self.gone.iter().map(|(&partition, &until)| (partition, EndLsn(Lsn(until))));
+        gone.chain(here.map(|&partition| (partition, EndLsn(Lsn(u64::MAX))))).collect()
     }
 }
 
-/// Notes partitions that the stream has told of before the catalog did. What is not there any more, or not as it was made, was something else in
-/// between: whatever the stream brings of it has to be held against the source.
-///
-/// # Errors
-/// A database could not be asked.
-pub async fn note(
-    source: &Client,
-    target: &Client,
-    connector: &Connector,
-    compiled: &[Compiled],
-    came: &Came,
-) -> Result<(), PipelineError> {
-    let plans: Vec<&TablePlan> = compiled.iter().filter_map(|one| one.plan.as_ref().ok()).collect();
-    let roots: Vec<TableName> =
-        plans.iter().filter(|plan| came.contains_key(&plan.source_oid)).map(|plan| plan.source.clone()).collect();
-    if roots.is_empty() {
-        return Ok(());
-    }
-    let states = table_state::read(target, &connector.name).await?;
-    let (found, _) = look(source, &roots).await?;
-    let records = table_state::leaves(target, &connector.name).await?;
-    for plan in plans {
-        let Some(came) = came.get(&plan.source_oid) else { continue };
-        let Some(state) = states.iter().find(|state| state.target == plan.target) else { continue };
-        let found = found.get(&plan.source);
-        let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok());
-        let mut record = record.unwrap_or_else(|| Record { known: found.map(marks).unwrap_or_default(), moved: None });
-        // then it is found, and dealt with, as any other that comes
-        let is_found = |partition: &u32| {
-            let as_made = |found: &BTreeMap<u32, Found>| found.get(partition).is_some_and(|one| one.is_as_made(*partition));
-            let nobody_locks = |found: &BTreeMap<u32, Found>| found.values().all(|one| one.to_read.is_some());
-            state.copied && record.moved.is_none() && found.is_some_and(|found| as_made(found) && nobody_locks(found))
-        };
-        let known: BTreeSet<u32> = record.partitions().collect();
-        let gone = came.iter().filter(|partition| !known.contains(*partition) && !is_found(partition));
-        let gone: Vec<(u32, Mark)> = gone.map(|&partition| (partition, Mark::default())).collect();
-        record.moved.as_mut().map_or(&mut record.known, |moved| &mut moved.leaves).extend(gone);
-        write(target, connector, &plan.target, &record).await?;
-    }
-    Ok(())
-}
-
-/// The partitions that the records have, of the tables that are followed, and those that came now.
+/// The partitions that the stream may bring, of the tables that are followed. What it has told of and the catalog no longer has, whatever it was
+/// in between, is recorded as gone: its rows have to be looked for.
 ///
 /// # Errors
 /// The target could not be asked.
@@ -143,17 +114,22 @@ pub async fn known(
     let mut known = KnownLeaves::default();
     let records = table_state::leaves(target, &connector.name).await?;
     for plan in compiled.iter().filter_map(|one| one.plan.as_ref().ok()).filter(|plan| plan.partitioned) {
-        let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok()).unwrap_or_default();
-        let mine: hashbrown::HashSet<u32> = record.partitions().collect();
+        let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok());
+        let mut record = record.unwrap_or_default();
+        let came = came.get(&plan.source_oid).into_iter().flatten();
+        let gone: Vec<u32> = came.copied().filter(|&partition| !record.has(partition)).collect();
+        if !gone.is_empty() {
+            let leaves = record.moved.as_mut().map_or(&mut record.known, |moved| &mut moved.leaves);
+            leaves.extend(gone.into_iter().map(|partition| (partition, Mark::default())));
+            write(target, connector, &plan.target, &record).await?;
+        }
+        let mine = record.partitions();
         match known.get_mut(&plan.source_oid) {
             // each of a source's targets has to know of it
-            Some(others) => others.retain(|partition| mine.contains(partition)),
+            Some(others) => {
+                others.retain(|partition, until| mine.get(partition).map(|here| *until = (*until).min(*here)).is_some());
+            }
             None => _ = known.insert(plan.source_oid, mine),
-        }
-    }
-    for (table, came) in came {
-        if let Some(known) = known.get_mut(table) {
-            known.extend(came);
         }
     }
     Ok(known)
@@ -190,8 +166,9 @@ pub async fn hold(
             preflight::unfit_leaves(shape, unfit.get(&plan.source).map_or(&[][..], Vec::as_slice), one.rule.insert_only);
         let Some(state) = held.tables.iter().find(|state| state.target == plan.target) else { continue };
         let write = async |record: &Record| write(target, connector, &plan.target, record).await;
-        let known = Record { known: marks(found), moved: None };
         let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok());
+        let gone = record.as_ref().map(|record| record.gone.clone()).unwrap_or_default();
+        let known = Record { known: marks(found), moved: None, gone };
         let mut step = match (state.copied, state.copying) {
             (true, _) => step(record.as_ref(), found, |at| has_passed(&held, state, at)),
             // what the first copy reads, or is about to read
@@ -223,8 +200,8 @@ pub async fn hold(
                 tracing::info!(table = %plan.source, "partitions came, went or have other files: their rows are read once the stream has come so far");
                 write(&Record { moved: Some(Moved { leaves: known.known, at, all }), ..record }).await?;
             }
-            (Step::Read, Some(Record { known, moved: Some(moved) })) => {
-                read(source, target, connector, state, (&Record { known, moved: None }, moved)).await?;
+            (Step::Read, Some(Record { known, moved: Some(moved), gone })) => {
+                read(source, target, connector, state, (&Record { known, moved: None, gone }, moved)).await?;
             }
             _ => {}
         }
@@ -249,7 +226,10 @@ async fn read(
     }
     let mut parts = catalog::parts(source, std::slice::from_ref(&state.source)).await?.remove(&state.source).unwrap_or_default();
     parts.retain(|part| read.contains(&part.relation));
-    let record = Record { known: moved.leaves, moved: None };
+    let mut gone = record.gone.clone();
+    let went = record.known.keys().filter(|oid| !moved.leaves.contains_key(oid)).map(|&oid| (oid, moved.at));
+    gone.extend(went);
+    let record = Record { known: moved.leaves, moved: None, gone };
     let leaves = serde_json::to_string(&record).expect("plain data is always JSON");
     let scope = Scope::Partitions { leaves: &leaves, sweeps };
     if copy_range::resync(target, &connector.name, &state.target, &crate::chunk::plan(&parts), scope).await? {
@@ -332,7 +312,7 @@ mod tests {
     }
 
     fn knows(leaves: &[(u32, u32, Option<bool>)]) -> Record {
-        Record { known: marks(&found(leaves)), moved: None }
+        Record { known: marks(&found(leaves)), ..Record::default() }
     }
 
     #[test]
@@ -358,7 +338,12 @@ mod tests {
     fn only_what_is_another_is_read() {
         let now = |leaves: &[(u32, u32, Option<bool>)]| Moved { leaves: marks(&found(leaves)), at: 0, all: false };
         let record = knows(&[(1, 10, None), (2, 20, None)]);
-        assert_eq!(differences(&record, &now(&[(1, 10, None), (2, 20, None), (3, 30, None)])), (BTreeSet::from([3]), false));
+        assert_eq!(differences(&record, &now(&[(1, 10, None), (2, 20, None), (3, 3, None)])), (BTreeSet::from([3]), false));
+        assert_eq!(
+            differences(&record, &now(&[(1, 10, None), (2, 20, None), (3, 30, None)])),
+            (BTreeSet::from([3]), true),
+            "emptied"
+        );
         assert_eq!(differences(&record, &now(&[(1, 11, None), (2, 20, None)])), (BTreeSet::from([1]), true));
         assert_eq!(differences(&record, &now(&[(2, 20, None)])), (BTreeSet::new(), true));
     }

@@ -119,7 +119,6 @@ pub async fn prepare(
     let misfits = take_on((target, source), &mut record, &compiled, (board, has_rows)).await?;
     compiled.retain(|one| !misfits.iter().any(|misfit| misfit.target == one.rule.target));
     let came = board.partitions_that_came();
-    Box::pin(leaves::note(source, target, connector, &compiled, &came)).await?;
     structure::hold(source, target, connector, &mut compiled).await?;
     let partitions = leaves::known(target, connector, &compiled, &came).await?;
     board.partitions_are_recorded();

@@ -1,12 +1,12 @@
 //! Messages to feed: the relation cache, positions, and the rules of what may follow what.
 
 use super::pgoutput::Message;
-use crate::change::{Before, Cell, Change, CommitLsn, Feed, Op, Position, Row, RowBuilder, Table, TableName};
-use hashbrown::{HashMap, HashSet};
+use crate::change::{Before, Cell, Change, CommitLsn, EndLsn, Feed, Op, Position, Row, RowBuilder, Table, TableName};
+use hashbrown::HashMap;
 use std::sync::Arc;
 
-/// The partitions that are known of partitioned tables, both by their relation ids.
-pub type KnownLeaves = HashMap<u32, HashSet<u32>>;
+/// The partitions that are known of partitioned tables, both by their relation ids, each with the place up to which it is.
+pub type KnownLeaves = HashMap<u32, HashMap<u32, EndLsn>>;
 
 /// The stream broke its own rules, or is not to go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +127,10 @@ impl Assembly {
         let open = self.open.as_mut().ok_or(AssemblyError::Outside(what))?;
         let table = self.tables.get(&relation).ok_or(AssemblyError::UnknownRelation(relation))?;
         if let Some(partition) = self.described.take().filter(|&described| described != relation && op != Op::Truncate)
-            && self.partitions.get(&relation).is_some_and(|known| !known.contains(&partition))
+            && self
+                .partitions
+                .get(&relation)
+                .is_some_and(|known| known.get(&partition).is_none_or(|until| open.commit.0 > until.0))
         {
             return Err(AssemblyError::PartitionCame { table: relation, partition });
         }

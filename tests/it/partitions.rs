@@ -76,9 +76,25 @@ both_logs!(a_table_comes_that_the_stream_has_met, |w| {
     equal_at_last(&w).await;
     d.kill9();
     w.source.batch("update t set v = v || '.'; insert into t values (3002, 'w')").await;
-    let _d = Daemon::run(&w);
+    let d = Daemon::run(&w);
     equal_at_last(&w).await;
+    // one that is dealt with is, however often the stream tells of it
+    w.source.batch("drop table t_3; insert into t values (1, 'v')").await;
+    equal_at_last(&w).await;
+    d.kill9();
+    for _ in 0..2 {
+        goes_on_quietly(&w).await;
+    }
 });
+
+/// Another life, which finds nothing to do.
+async fn goes_on_quietly(w: &World) {
+    let d = Daemon::run(w);
+    w.source.batch("update t set v = v || '.' where id = 1").await;
+    equal_at_last(w).await;
+    assert!(!d.log().contains("partitions came"), "{}", d.log());
+    d.kill9();
+}
 
 // What becomes of it then is nothing to us; up to 14 the stream may bring it all the same, and over other rows.
 both_logs!(it_goes_and_is_changed_by_itself, |w| {
@@ -151,6 +167,8 @@ both_logs!(they_come_and_go_unseen, |w| {
         w.source.batch("alter table t detach partition t_5").await;
         w.source.batch("insert into t_5 values (950, 'stray'); update t_5 set v = 'stray'").await;
         w.source.batch(&made("t_6", 5000)).await;
+        w.source.batch(&made("t_7", 6000)).await;
+        w.source.batch("truncate t_7").await;
     };
     // one round of looking after another, of some ten seconds each
     let settle = async || {
@@ -163,7 +181,7 @@ both_logs!(they_come_and_go_unseen, |w| {
         w.source.batch("insert into t_5 values (951, 'stray'); update t set v = v || '.' where id % 2 = 0").await;
         settle().await;
         w.equal("table t").await;
-        w.source.batch("drop table t_4, t_5, t_6").await;
+        w.source.batch("drop table t_4, t_5, t_6, t_7").await;
         settle().await;
         w.equal("table t").await;
     };

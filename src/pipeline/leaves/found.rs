@@ -27,13 +27,6 @@ pub(super) struct Found {
     pub was_table: bool,
 }
 
-impl Found {
-    /// It was made as a partition, and nothing was done to it as a whole since: a table's first file has its OID for a name.
-    pub fn is_as_made(&self, oid: u32) -> bool {
-        self.mark.file == oid && !self.was_table
-    }
-}
-
 pub(super) fn marks(found: &BTreeMap<u32, Found>) -> Leaves {
     found.iter().map(|(&oid, found)| (oid, found.mark)).collect()
 }
@@ -47,8 +40,8 @@ pub(super) async fn look(
     source: &Client,
     roots: &[TableName],
 ) -> Result<(BTreeMap<TableName, BTreeMap<u32, Found>>, BTreeSet<TableName>), PipelineError> {
-    // The row of a system column keeps the transaction that made the table. Of an empty one nothing is to be read, unless it was a table before, and the
-    // stream may still take it for one (see `remembered`).
+    // The row of a system column keeps the transaction that made the table. Of an empty one nothing is to be read, unless it has another file than its first,
+    // whose name is the OID, or was a table before, and the stream may still take it for one (see `remembered`).
     let sql = "WITH locked AS MATERIALIZED (
              SELECT relation FROM pg_catalog.pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL)
         SELECT n.nspname::text, c.relname::text, leaf.relid::oid, coalesce(pg_catalog.pg_relation_filenode(leaf.relid), 0)::oid,
@@ -74,7 +67,7 @@ pub(super) async fn look(
         if let Some(oid) = row.get::<_, Option<u32>>(2) {
             let mark = Mark { file: row.get(3), attached: row.get(4) };
             let was_table = row.get(6);
-            let to_read = row.get::<_, Option<bool>>(5).map(|filled| filled || remembers && was_table);
+            let to_read = row.get::<_, Option<bool>>(5).map(|filled| filled || mark.file != oid || remembers && was_table);
             leaves.insert(oid, Found { mark, to_read, was_table });
         }
     }

@@ -99,7 +99,7 @@ fn broken_rules_are_errors() {
 fn a_partition_is_known_before_its_first_change_is_handed_on() {
     let insert = |relation| Message::Insert { relation, new: row(&[Some("1"), Some("x")]) };
     let feed = |known: &[u32], messages: Vec<Message>| {
-        let known = KnownLeaves::from_iter([(1, known.iter().copied().collect())]);
+        let known = KnownLeaves::from_iter([(1, known.iter().map(|&one| (one, EndLsn(COMMIT.0))).collect())]);
         let (mut assembly, mut out) = (Assembly::new(3, known), Vec::new());
         messages.into_iter().try_for_each(|message| assembly.push(message, &mut out))
     };
