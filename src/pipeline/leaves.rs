@@ -13,6 +13,7 @@ use super::{PipelineError, Tasks, copy, session};
 use crate::catalog;
 use crate::change::{EndLsn, Lsn, TableName};
 use crate::config::Connector;
+use crate::mapping::TablePlan;
 use crate::preflight::{self, Compiled};
 use crate::source;
 use crate::source::KnownLeaves;
@@ -88,6 +89,11 @@ fn differences(record: &Record, moved: &Moved) -> (BTreeSet<u32>, bool) {
 }
 
 impl Record {
+    /// `None`: there is none, or it cannot be read.
+    fn of(records: &BTreeMap<TableName, String>, target: &TableName) -> Option<Self> {
+        serde_json::from_str(records.get(target)?).ok()
+    }
+
     fn has(&self, partition: u32) -> bool {
         self.known.contains_key(&partition) || self.moved.as_ref().is_some_and(|moved| moved.leaves.contains_key(&partition))
     }
@@ -112,10 +118,14 @@ pub async fn known(
     came: &Came,
 ) -> Result<KnownLeaves, PipelineError> {
     let mut known = KnownLeaves::default();
+    let plans = compiled.iter().filter_map(|one| one.plan.as_ref().ok());
+    let plans: Vec<&TablePlan> = plans.filter(|plan| plan.partitioned).collect();
+    if plans.is_empty() {
+        return Ok(known);
+    }
     let records = table_state::leaves(target, &connector.name).await?;
-    for plan in compiled.iter().filter_map(|one| one.plan.as_ref().ok()).filter(|plan| plan.partitioned) {
-        let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok());
-        let mut record = record.unwrap_or_default();
+    for plan in plans {
+        let mut record = Record::of(&records, &plan.target).unwrap_or_default();
         let came = came.get(&plan.source_oid).into_iter().flatten();
         let gone: Vec<u32> = came.copied().filter(|&partition| !record.has(partition)).collect();
         if !gone.is_empty() {
@@ -166,7 +176,7 @@ pub async fn hold(
             preflight::unfit_leaves(shape, unfit.get(&plan.source).map_or(&[][..], Vec::as_slice), one.rule.insert_only);
         let Some(state) = held.tables.iter().find(|state| state.target == plan.target) else { continue };
         let write = async |record: &Record| write(target, connector, &plan.target, record).await;
-        let record = records.get(&plan.target).and_then(|text| serde_json::from_str::<Record>(text).ok());
+        let record = Record::of(&records, &plan.target);
         let gone = record.as_ref().map(|record| record.gone.clone()).unwrap_or_default();
         let known = Record { known: marks(found), moved: None, gone };
         let mut step = match (state.copied, state.copying) {
@@ -270,7 +280,7 @@ pub async fn stand(source: &Client, target: &Client, connector: &Connector, unfi
     let names: Vec<TableName> = due.iter().map(|state| state.source.clone()).collect();
     let (found, detaching) = look(source, &names).await?;
     let stands = due.into_iter().filter_map(|state| {
-        let record = serde_json::from_str::<Record>(&records[&state.target]).ok();
+        let record = Record::of(&records, &state.target);
         let waits = record.as_ref().is_some_and(|record| record.moved.is_some());
         let passed = |at| has_passed(&held, state, at);
         if detaching.contains(&state.source) {

@@ -6,12 +6,9 @@ use super::survey::Source;
 use crate::change::TableName;
 use crate::finding::Finding;
 use crate::pg::quote;
-use crate::source::publication::{add_sql, create_sql, remove_sql};
+use crate::source::publication::{NOTICES_PARTITIONS, add_sql, create_sql, remove_sql};
 use crate::source::{Publication, Published};
 use std::collections::BTreeSet;
-
-/// `server_version_num`; see [`not_alterable`].
-const REMEMBERS_BEFORE: i32 = 150_000;
 
 /// What one of the two publications has to carry.
 struct Wanted {
@@ -188,7 +185,7 @@ fn shortcomings(source: &Source, wanted: &Wanted, (found, may_alter): (&Publicat
     }
     let is_partitioned = |table: &&TableName| source.access.get(*table).is_some_and(|access| access.partitioned);
     let partitioned: Vec<TableName> = wanted.tables.iter().filter(is_partitioned).cloned().collect();
-    if source.server.version < REMEMBERS_BEFORE && !may_alter && !partitioned.is_empty() {
+    if source.server.version < NOTICES_PARTITIONS && !may_alter && !partitioned.is_empty() {
         findings.push(not_alterable(found, &listed(&partitioned), &source.server.role));
     }
     for table in found.tables.iter().filter(|table| wanted.tables.contains(&table.name)) {

@@ -145,6 +145,10 @@ pub fn add_sql(name: &str, tables: &[TableName]) -> String {
     format!("ALTER PUBLICATION {} ADD TABLE {}", ident(name), list(tables))
 }
 
+/// From this `server_version_num` on the stream notices by itself that a table becomes a partition, or ceases to be one; before, once a publication is
+/// altered (`rel_sync_cache_relation_cb` in PostgreSQL's pgoutput.c).
+pub const NOTICES_PARTITIONS: i32 = 150_000;
+
 /// An `ALTER PUBLICATION` that changes nothing.
 pub fn again_sql(found: &Publication) -> String {
     format!("ALTER PUBLICATION {} SET (publish_via_partition_root = {})", ident(&found.name), found.via_root)

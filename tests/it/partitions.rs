@@ -203,7 +203,7 @@ async fn detached_under_a_writer(log: Log) {
     w.both(TREE).await;
     w.source.batch("insert into t select g, 'v' from generate_series(900, 1100) g").await;
     w.connector("[[table]]\nsource = 'public.t'");
-    let d = Daemon::run(&w);
+    let mut d = Daemon::run(&w);
     w.settle().await;
     let writer = w.source.session().await;
     writer.batch_execute("begin; insert into t values (1500, 'late'); update t set v = 'late' where id = 1001").await.unwrap();
@@ -214,7 +214,6 @@ async fn detached_under_a_writer(log: Log) {
     })
     .await;
     // each life looks at once
-    let mut d = d;
     for _ in 0..2 {
         d.kill9();
         d = Daemon::run(&w);
@@ -251,11 +250,9 @@ both_logs!(a_table_of_ours_comes, |w| {
     w.source.batch("alter table t attach partition s for values from (2000) to (3000)").await;
     eventually("it halts", PATIENCE, async || w.table("public.s").await["state"] == "halted").await;
     w.source.batch("insert into u values (1); insert into t values (2011, 't'); update t set v = v || '.'").await;
-    let d = {
-        d.kill9();
-        Daemon::run(&w)
-    };
-    eventually("it is equal", PATIENCE, async || w.source.digest("table t").await == w.target.digest("table t").await).await;
+    d.kill9();
+    let d = Daemon::run(&w);
+    equal_at_last(&w).await;
     w.connector(entries);
     d.hup();
     w.settle_at_last().await;
@@ -275,9 +272,9 @@ both_logs!(rows_without_a_key, |w| {
     w.expect_log("it has no key");
     let d = Daemon::run(&w);
     w.settle().await;
-    let made = "create table t_2 partition of t for values from (1000) to (2000); alter table t_2 replica identity full;
-         insert into t values (1000, 'w'), (1000, 'w')";
-    w.source.batch(&format!("begin; {}; commit", made.replace("insert", "commit; begin; insert"))).await;
+    let made = "create table t_2 partition of t for values from (1000) to (2000); alter table t_2 replica identity full";
+    w.source.batch(made).await;
+    w.source.batch("insert into t values (1000, 'w'), (1000, 'w')").await;
     w.settle().await;
     w.equal("table t").await;
     let halts = async |ddl: &str| {
@@ -304,7 +301,7 @@ both_logs!(rows_without_a_key, |w| {
         w.target.batch(&sql).await;
         w.source.batch("insert into t values (1, 'goes on')").await;
         d.hup();
-        eventually("it follows", PATIENCE, async || w.table("public.t").await["state"] == "follow").await;
+        follows(&w).await;
         w.settle().await;
         w.equal("table t").await;
     }

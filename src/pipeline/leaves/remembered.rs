@@ -1,5 +1,5 @@
 //! Up to version 14 the source's stream remembers of each table how it was published when its first change came, and forgets that only when a
-//! publication is altered (`rel_sync_cache_relation_cb` in PostgreSQL's pgoutput.c; from 15 on also when the table is). So changes of a table
+//! publication is altered ([`NOTICES_PARTITIONS`]). So changes of a table
 //! that became a partition may be left out, and those of a partition that became a table may come as its root's, in every stream that begins
 //! before that. We alter the publication, to what it is, once the catalog has told of such a table: a place in the WAL from which on every stream
 //! is right. What was left out until then is read; what came may have been laid over other rows, and then all of these are.
@@ -11,7 +11,7 @@ use crate::finding::Finding;
 use crate::pg::quote;
 use crate::pipeline::PipelineError;
 use crate::preflight;
-use crate::source::publication::{again_sql, publication};
+use crate::source::publication::{NOTICES_PARTITIONS, again_sql, publication};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
@@ -20,8 +20,8 @@ use tokio_postgres::Client;
 /// # Errors
 /// It could not be asked.
 pub(super) async fn remembers(source: &Client) -> Result<bool, PipelineError> {
-    let sql = "SELECT pg_catalog.current_setting('server_version_num')::integer < 150000";
-    Ok(source.query_one(sql, &[]).await.map_err(failed)?.get(0))
+    let sql = "SELECT pg_catalog.current_setting('server_version_num')::integer < $1";
+    Ok(source.query_one(sql, &[&NOTICES_PARTITIONS]).await.map_err(failed)?.get(0))
 }
 
 /// Has the stream ask the catalog again, from here on. Gives what is in the way.
