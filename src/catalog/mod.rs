@@ -23,6 +23,7 @@ mod scratch;
 mod server;
 mod source;
 mod target;
+mod tree;
 
 pub use access::{Access, access, may_act_as};
 pub use blocker::{Blocker, Holder, blockers};
@@ -40,8 +41,9 @@ pub use relation::{LeftOut, Relation, relations};
 pub use rule::{Refused, inputs, rule_facts};
 pub use scratch::{Answers, Declared, Scratch, expression_facts, run_in, verdict_on};
 pub use server::{Limit, Platform, Server, Sessions, server};
-pub use source::{HAS_DEFAULT, LEAF_DEFAULT, source_shapes};
+pub use source::{HAS_DEFAULT, leaf_default, source_shapes};
 pub use target::target_shapes;
+pub use tree::partition_tree;
 
 use crate::change::TableName;
 

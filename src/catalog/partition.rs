@@ -1,7 +1,7 @@
 //! Partition trees: what an UPDATE tells of the old row is up to each leaf, not to the root.
 
 use super::inheritance::related;
-use super::{CatalogError, letter, split};
+use super::{CatalogError, letter, partition_tree, split};
 use crate::change::TableName;
 use crate::chunk::Part;
 use std::collections::BTreeMap;
@@ -22,8 +22,10 @@ pub struct Leaf {
     pub select: bool,
 }
 
-const LEAVES: &str = "
-    SELECT n.nspname::text, c.relname::text, ln.nspname::text, leaf.relname::text, leaf.relkind::text,
+fn leaves_sql() -> String {
+    let tree = partition_tree("c.oid");
+    format!(
+        "SELECT n.nspname::text, c.relname::text, ln.nspname::text, leaf.relname::text, leaf.relkind::text,
            leaf.relpersistence::text, leaf.relreplident::text,
            array(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid
                   WHERE i.indrelid = leaf.oid AND i.indisvalid AND i.indimmediate
@@ -33,11 +35,13 @@ const LEAVES: &str = "
       FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
       JOIN pg_namespace n ON n.nspname = wanted.schema
       JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind = 'p'
-     CROSS JOIN LATERAL pg_partition_tree(c.oid) AS tree
+     CROSS JOIN LATERAL {tree} AS tree
       JOIN pg_class leaf ON leaf.oid = tree.relid
       JOIN pg_namespace ln ON ln.oid = leaf.relnamespace
      WHERE tree.isleaf AND leaf.oid <> c.oid
-     ORDER BY 3, 4";
+     ORDER BY 3, 4"
+    )
+}
 
 /// The leaves of those of `names` that are partitioned tables.
 ///
@@ -46,7 +50,7 @@ const LEAVES: &str = "
 pub async fn leaves(client: &impl GenericClient, names: &[TableName]) -> Result<BTreeMap<TableName, Vec<Leaf>>, CatalogError> {
     let (schemas, tables) = split(names);
     let mut found: BTreeMap<TableName, Vec<Leaf>> = BTreeMap::new();
-    for row in client.query(LEAVES, &[&schemas, &tables]).await? {
+    for row in client.query(&leaves_sql(), &[&schemas, &tables]).await? {
         let leaf = Leaf {
             name: TableName::new(row.try_get::<_, String>(2)?, row.try_get::<_, String>(3)?),
             kind: letter(&row, 4)?,
@@ -82,8 +86,10 @@ pub async fn roots(
     related(client, ROOTS, names).await
 }
 
-const PARTS: &str = "
-    WITH locked AS MATERIALIZED (
+fn parts_sql() -> String {
+    let tree = partition_tree("c.oid");
+    format!(
+        "WITH locked AS MATERIALIZED (
          SELECT relation FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL)
     SELECT n.nspname::text, c.relname::text, leaf.oid, pg_relation_filenode(leaf.oid),
            CASE WHEN leaf.oid IN (SELECT relation FROM locked) THEN leaf.relpages::int8
@@ -94,10 +100,11 @@ const PARTS: &str = "
       FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS wanted(schema, name)
       JOIN pg_namespace n ON n.nspname = wanted.schema
       JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
-     CROSS JOIN LATERAL (SELECT c.oid AS relid WHERE c.relkind = 'r'
-                         UNION ALL SELECT relid FROM pg_partition_tree(c.oid) WHERE c.relkind = 'p' AND isleaf) AS tree
+     CROSS JOIN LATERAL {tree} AS tree
       JOIN pg_class leaf ON leaf.oid = tree.relid AND leaf.relkind = 'r'
-     ORDER BY leaf.oid";
+     ORDER BY leaf.oid"
+    )
+}
 
 /// The files that hold the rows of `names`. Never waits for a lock that a table's owner holds.
 ///
@@ -106,7 +113,7 @@ const PARTS: &str = "
 pub async fn parts(client: &impl GenericClient, names: &[TableName]) -> Result<BTreeMap<TableName, Vec<Part>>, CatalogError> {
     let (schemas, tables) = split(names);
     let mut found: BTreeMap<TableName, Vec<Part>> = BTreeMap::new();
-    for row in client.query(PARTS, &[&schemas, &tables]).await? {
+    for row in client.query(&parts_sql(), &[&schemas, &tables]).await? {
         let table = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
         let (relation, file, blocks): (u32, Option<u32>, i64) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
         let (toast, block): (i64, i64) = (row.try_get(5)?, row.try_get(6)?);

@@ -1,6 +1,6 @@
 //! Source tables as their catalog describes them.
 
-use super::{CatalogError, index_columns, letter, split, type_name};
+use super::{CatalogError, index_columns, letter, partition_tree, split, type_name};
 use crate::change::{ReplicaIdentity, TableName};
 use crate::mapping::{SourceColumn, SourceShape};
 use std::collections::BTreeMap;
@@ -36,6 +36,7 @@ pub async fn source_shapes(
 fn tables_sql() -> String {
     let primary = index_columns("pk");
     let identity = index_columns("ri");
+    let tree = partition_tree("c.oid");
     format!(
         "WITH locked AS MATERIALIZED (
              SELECT relation FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL)
@@ -59,10 +60,8 @@ fn tables_sql() -> String {
                        coalesce(sum(CASE WHEN leaf.oid IN (SELECT relation FROM locked)
                                          THEN leaf.relpages * current_setting('block_size')::int8
                                          ELSE pg_table_size(leaf.oid) END), 0)::int8 AS bytes
-                  FROM (SELECT c.oid AS relid WHERE c.relkind = 'r'
-                        UNION ALL
-                        SELECT relid FROM pg_partition_tree(c.oid) WHERE c.relkind = 'p' AND isleaf) AS tree
-                  JOIN pg_class leaf ON leaf.oid = tree.relid
+                  FROM {tree} AS tree
+                  JOIN pg_class leaf ON leaf.oid = tree.relid AND tree.isleaf
                 ) AS estimate"
     )
 }
@@ -90,12 +89,17 @@ fn shape(row: &Row) -> Result<SourceShape, tokio_postgres::Error> {
     })
 }
 
-/// For [`HAS_DEFAULT`], behind `found (oid, relkind)`: a partitioned table has no rows that could have been given a default, its partitions have.
-pub const LEAF_DEFAULT: &str = "leaf_default AS MATERIALIZED (
+/// SQL for [`HAS_DEFAULT`], behind `found (oid, relkind)`: a partitioned table has no rows that could have been given a default, its partitions have.
+pub fn leaf_default() -> String {
+    let tree = partition_tree("f.oid");
+    format!(
+        "leaf_default AS MATERIALIZED (
     SELECT DISTINCT f.oid AS root, l.attname
-      FROM found f, pg_catalog.pg_partition_tree(f.oid) AS p
+      FROM found f CROSS JOIN LATERAL {tree} AS p
       JOIN pg_catalog.pg_attribute l ON l.attrelid = p.relid AND (l.atthasmissing OR l.atthasdef)
-     WHERE f.relkind = 'p')";
+     WHERE f.relkind = 'p')"
+    )
+}
 
 /// Whether rows that were there when the column `a` of `pg_attribute` was added may have something else in it than NULL.
 pub const HAS_DEFAULT: &str = "(a.atthasdef OR a.atthasmissing OR a.attidentity <> ''
@@ -103,8 +107,9 @@ pub const HAS_DEFAULT: &str = "(a.atthasdef OR a.atthasmissing OR a.attidentity 
 
 fn columns_sql() -> String {
     let (full, base) = (type_name("t", "a.atttypmod"), type_name("t", "-1"));
+    let leaf_default = leaf_default();
     format!(
-        "WITH found AS MATERIALIZED (SELECT oid, relkind FROM pg_class WHERE oid = ANY($1)), {LEAF_DEFAULT}
+        "WITH found AS MATERIALIZED (SELECT oid, relkind FROM pg_class WHERE oid = ANY($1)), {leaf_default}
          SELECT a.attrelid, a.attname::text, {full}, {base}, a.atttypid, t.typtype::text, t.typcategory::text,
                 a.attnotnull OR t.typnotnull, CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END,
                 coalesce(l.collisdeterministic, true), {HAS_DEFAULT},

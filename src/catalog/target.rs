@@ -1,6 +1,6 @@
 //! Target tables as their catalog describes them.
 
-use super::{CatalogError, index_columns, letter, split, type_name};
+use super::{CatalogError, index_columns, letter, partition_tree, split, type_name};
 use crate::change::TableName;
 use crate::mapping::{Action, TargetColumn, TargetShape, UniqueKey};
 use std::collections::BTreeMap;
@@ -46,12 +46,12 @@ pub async fn target_shapes(
             shape.foreign_keys_in.push(row.try_get(3)?);
         }
     }
-    for row in client.query(UNLOGGED, &[&oids]).await? {
+    for row in client.query(&unlogged(), &[&oids]).await? {
         if let Some(shape) = shapes.get_mut(&row.try_get(0)?) {
             shape.unlogged.push(TableName::new(row.try_get::<_, String>(1)?, row.try_get::<_, String>(2)?));
         }
     }
-    for row in client.query(ACTIONS, &[&oids]).await? {
+    for row in client.query(&actions(), &[&oids]).await? {
         if let Some(shape) = shapes.get_mut(&row.try_get(0)?) {
             shape.actions.push(Action {
                 table: TableName::new(row.try_get::<_, String>(1)?, row.try_get::<_, String>(2)?),
@@ -64,22 +64,28 @@ pub async fn target_shapes(
     Ok(shapes.into_values().map(|shape| (shape.name.clone(), shape)).collect())
 }
 
-const UNLOGGED: &str = "
-    SELECT wanted.oid, n.nspname::text, c.relname::text
+fn unlogged() -> String {
+    let tree = partition_tree("wanted.oid");
+    format!(
+        "SELECT wanted.oid, n.nspname::text, c.relname::text
       FROM unnest($1::oid[]) AS wanted(oid)
-     CROSS JOIN LATERAL (SELECT wanted.oid AS relid UNION SELECT relid FROM pg_partition_tree(wanted.oid)) AS part
+     CROSS JOIN LATERAL {tree} AS part
       JOIN pg_class c ON c.oid = part.relid
       JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relpersistence = 'u' AND c.relkind = 'r'
-     ORDER BY 2, 3";
+     ORDER BY 2, 3"
+    )
+}
 
 /// A rule rewrites the statement that names its table; a partition's triggers fire for rows that come by way of its root.
-const ACTIONS: &str = "
-    WITH wanted AS (SELECT oid FROM unnest($1::oid[]) AS oid)
+fn actions() -> String {
+    let tree = partition_tree("wanted.oid");
+    format!(
+        "WITH wanted AS (SELECT oid FROM unnest($1::oid[]) AS oid)
     SELECT found.oid, n.nspname::text, c.relname::text, found.name, found.rule, found.enabled
       FROM (SELECT wanted.oid, t.tgrelid AS relid, t.tgname::text AS name, false AS rule, t.tgenabled::text AS enabled
               FROM wanted
-             CROSS JOIN LATERAL (SELECT wanted.oid AS relid UNION SELECT relid FROM pg_partition_tree(wanted.oid)) AS part
+             CROSS JOIN LATERAL {tree} AS part
               JOIN pg_trigger t ON t.tgrelid = part.relid AND NOT t.tgisinternal
             UNION ALL
             SELECT wanted.oid, r.ev_class, r.rulename::text, true, r.ev_enabled::text
@@ -87,7 +93,9 @@ const ACTIONS: &str = "
               JOIN pg_rewrite r ON r.ev_class = wanted.oid AND r.ev_type <> '1') AS found
       JOIN pg_class c ON c.oid = found.relid
       JOIN pg_namespace n ON n.oid = c.relnamespace
-     ORDER BY 2, 3, 4";
+     ORDER BY 2, 3, 4"
+    )
+}
 
 const TABLES: &str = "
     SELECT n.nspname::text, c.relname::text, c.oid, c.relkind::text

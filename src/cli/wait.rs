@@ -45,8 +45,17 @@ pub(super) async fn run(connector: &Connector, options: &Options, output: &Outpu
             Err(error) => anyhow::bail!("{}", pipeline::chain(&error)),
         }
         let mut held = last.as_ref().is_some_and(|held| held.holds(wanted));
-        if held && !pipeline::partitions_are_known(connector).await.unwrap_or(options.lsn != Place::Current) {
-            held = false;
+        let mut lacks = Vec::new();
+        if held {
+            lacks = match pipeline::unknown_partitions(connector).await {
+                // the source may be away for good: the place was reached
+                Err(_) if options.lsn != Place::Current => Vec::new(),
+                Err(error) => vec![format!("whether partitions came or went is not known: {}", pipeline::chain(&error))],
+                Ok(lacks) => lacks,
+            };
+            held = lacks.is_empty();
+        }
+        if !held && !lacks.is_empty() {
             tokio::time::sleep(AGAIN).await;
         }
         let halted: Vec<String> = last
@@ -65,7 +74,7 @@ pub(super) async fn run(connector: &Connector, options: &Options, output: &Outpu
         } else if held {
             output.text(&format!("the target holds {wanted}\n"));
         } else if halted.is_empty() {
-            let lacks = last.as_ref().map_or_else(|| vec!["nothing is recorded of it".to_owned()], |held| held.lacks(wanted));
+            lacks.extend(last.as_ref().map_or_else(|| vec!["nothing is recorded of it".to_owned()], |held| held.lacks(wanted)));
             output.complain(&format!(
                 "error: the target does not hold {wanted} within {:?}: {}\n  hint: `tablelift status` says what it waits for",
                 options.timeout,

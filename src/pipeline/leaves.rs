@@ -19,7 +19,7 @@ use crate::source;
 use crate::source::KnownLeaves;
 use crate::store::copy_range::{self, Scope};
 use crate::store::table_state::{self, TableState};
-use found::{Found, Leaves, Mark, look, marks};
+use found::{Found, Leaves, Mark, Seen, look, marks};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
@@ -167,7 +167,10 @@ pub async fn hold(
     }
     let Some(held) = held(target, &connector.name).await? else { return Ok(()) };
     let unfit = catalog::leaves(source, &roots).await?;
-    let (found, _) = look(source, &roots).await?;
+    let Seen { found, detaching } = look(source, &roots).await?;
+    for (root, finish) in &detaching {
+        tracing::warn!(table = %root, "{}", being_detached(finish));
+    }
     let records = table_state::leaves(target, &connector.name).await?;
     for one in compiled {
         let Ok(plan) = &one.plan else { continue };
@@ -269,45 +272,67 @@ pub enum Stand {
 /// # Errors
 /// A database could not be asked.
 pub async fn stand(source: &Client, target: &Client, connector: &Connector, unfit: &Unfit) -> Result<Stand, PipelineError> {
+    let stands = stands(source, target, connector, unfit).await?;
+    Ok(stands.into_iter().map(|(stand, _)| stand).max().unwrap_or(Stand::AsKnown))
+}
+
+/// How it stands with tables whose partitions are not as known, and what to say of it.
+async fn stands(
+    source: &Client,
+    target: &Client,
+    connector: &Connector,
+    unfit: &Unfit,
+) -> Result<Vec<(Stand, String)>, PipelineError> {
     let records = table_state::leaves(target, &connector.name).await?;
     if records.is_empty() {
-        return Ok(Stand::AsKnown);
+        return Ok(Vec::new());
     }
-    let Some(held) = held(target, &connector.name).await? else { return Ok(Stand::AsKnown) };
+    let Some(held) = held(target, &connector.name).await? else { return Ok(Vec::new()) };
     let is_due =
         |state: &&TableState| state.copied && records.contains_key(&state.target) && !unfit.has(&state.source, &state.target);
     let due: Vec<&TableState> = held.tables.iter().filter(is_due).collect();
     let names: Vec<TableName> = due.iter().map(|state| state.source.clone()).collect();
-    let (found, detaching) = look(source, &names).await?;
+    let Seen { found, detaching } = look(source, &names).await?;
     let stands = due.into_iter().filter_map(|state| {
         let record = Record::of(&records, &state.target);
         let waits = record.as_ref().is_some_and(|record| record.moved.is_some());
         let passed = |at| has_passed(&held, state, at);
-        if detaching.contains(&state.source) {
-            return Some(Stand::Waits);
+        if let Some(finish) = detaching.get(&state.source) {
+            return Some((Stand::Waits, format!("`{}`: {}", state.source, being_detached(finish))));
         }
-        Some(match step(record.as_ref(), found.get(&state.source)?, passed) {
+        let stand = match step(record.as_ref(), found.get(&state.source)?, passed) {
             Step::Nothing if waits => Stand::Waits,
-            Step::Nothing => Stand::AsKnown,
+            Step::Nothing => return None,
             Step::Know | Step::Wait | Step::Read => Stand::Due,
-        })
+        };
+        Some((
+            stand,
+            format!("partitions of `{}` came, went or have other files, and their rows are not looked at yet", state.source),
+        ))
     });
-    Ok(stands.max().unwrap_or(Stand::AsKnown))
+    Ok(stands.collect())
 }
 
-/// Whether the target's rows are of the partitions that the source has.
+fn being_detached(finish: &str) -> String {
+    format!(
+        "a partition is being detached CONCURRENTLY, and is looked at once that is over. If it was broken off, this ends it: {finish}"
+    )
+}
+
+/// What of the source's partitions is not in the target yet, by tables.
 ///
 /// # Errors
 /// A database could not be asked.
-pub async fn partitions_are_known(connector: &Connector) -> Result<bool, PipelineError> {
+pub async fn unknown_partitions(connector: &Connector) -> Result<Vec<String>, PipelineError> {
     let (tasks, name) = (Tasks::default(), connector.object_name());
     let target = session::open(&tasks, &connector.target.endpoint, &name).await.map_err(PipelineError::Target)?;
     if table_state::leaves(&target, &connector.name).await?.is_empty() {
         // and the source, which may be away, need not be asked
-        return Ok(true);
+        return Ok(Vec::new());
     }
     let source = session::open(&tasks, &connector.source.endpoint, &name).await.map_err(PipelineError::Source)?;
-    Ok(stand(&source, &target, connector, &Unfit::default()).await? == Stand::AsKnown)
+    let stands = stands(&source, &target, connector, &Unfit::default()).await?;
+    Ok(stands.into_iter().map(|(_, what)| what).collect())
 }
 
 #[cfg(test)]

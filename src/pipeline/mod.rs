@@ -46,7 +46,7 @@ pub use held::{Held, held, same_source};
 pub use holdup::Watch;
 #[cfg(test)]
 pub(crate) use holdup::{Busy, Side};
-pub use leaves::partitions_are_known;
+pub use leaves::unknown_partitions;
 pub use live::Live;
 pub use lives::{Course, End, run, stopped};
 pub use observe::{Answer, Observer};

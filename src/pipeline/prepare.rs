@@ -216,10 +216,12 @@ async fn differences(
 /// # Errors
 /// The query failed.
 pub async fn writes(source: &Client, table: &TableName) -> Result<i64, PipelineError> {
-    let sql = "SELECT coalesce(sum(n_tup_upd + n_tup_del), 0)::bigint FROM pg_catalog.pg_stat_all_tables
-               WHERE relid IN (SELECT relid FROM pg_catalog.pg_partition_tree($1::text::regclass)
-                               UNION SELECT $1::text::regclass)";
-    let row = source.query_one(sql, &[&crate::pg::quote::table(table)]).await;
+    let tree = catalog::partition_tree("$1::text::regclass");
+    let sql = format!(
+        "SELECT coalesce(sum(n_tup_upd + n_tup_del), 0)::bigint FROM pg_catalog.pg_stat_all_tables
+         WHERE relid IN (SELECT relid FROM {tree} AS tree)"
+    );
+    let row = source.query_one(&sql, &[&crate::pg::quote::table(table)]).await;
     Ok(row.map_err(|source| PipelineError::Query { side: "source", source })?.get(0))
 }
 

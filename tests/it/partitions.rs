@@ -214,10 +214,12 @@ async fn detached_under_a_writer(log: Log) {
     })
     .await;
     // each life looks at once
+    w.expect_log("is being detached CONCURRENTLY");
     for _ in 0..2 {
         d.kill9();
         d = Daemon::run(&w);
-        assert_ne!(w.cli("wait", &["--timeout", "3s"]).await.code, 0);
+        let said = w.cli("wait", &["--timeout", "3s"]).await.assert_code(1).all();
+        assert!(said.contains("ALTER TABLE public.t DETACH PARTITION public.t_2 FINALIZE"), "{said}");
     }
     writer.batch_execute("commit").await.unwrap();
     detach.await.unwrap().unwrap();
@@ -233,6 +235,48 @@ async fn one_is_detached_under_a_writer_local() {
 #[tokio::test]
 async fn one_is_detached_under_a_writer_kafka() {
     detached_under_a_writer(Log::Kafka).await;
+}
+
+// Neither a life's beginning nor its looks wait for it.
+async fn locked_while_another_comes(log: Log) {
+    let w = World::own_source("partition-locked", log, &[]).await;
+    w.both(TREE).await;
+    w.both("create table u (id int primary key)").await;
+    w.target.batch("create table t_9 partition of t default").await;
+    w.source.batch("insert into t select g, 'v' from generate_series(900, 1100) g").await;
+    w.connector("[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.u'");
+    let mut d = Daemon::run(&w);
+    w.settle().await;
+    let locks = w.source.session().await;
+    locks.batch_execute("begin; lock table t_1 in access exclusive mode").await.unwrap();
+    let comes = async |n: u32| {
+        let made = format!(
+            "create table t_{n} partition of t for values from ({n}000) to ({n}999); insert into t values ({n}000, 'new')"
+        );
+        w.source.batch(&made).await;
+        w.source.batch(&format!("insert into u values ({n})")).await;
+        let there = format!("select (select count(*) from t where id = {n}000) + (select count(*) from u where id = {n})");
+        eventually("both are there", PATIENCE, async || w.target.text(&there).await == "2").await;
+    };
+    comes(3).await;
+    d.kill9();
+    d = Daemon::run(&w);
+    comes(4).await;
+    locks.batch_execute("insert into t_1 values (1, 'last'); commit").await.unwrap();
+    w.settle().await;
+    w.equal("table t").await;
+    w.equal("table u").await;
+    drop(d);
+}
+
+#[tokio::test]
+async fn one_is_locked_while_another_comes_local() {
+    locked_while_another_comes(Log::Local).await;
+}
+
+#[tokio::test]
+async fn one_is_locked_while_another_comes_kafka() {
+    locked_while_another_comes(Log::Kafka).await;
 }
 
 // Its rows come with the other's from then on.

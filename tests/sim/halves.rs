@@ -102,7 +102,7 @@ impl Daemon {
                 }
             };
             let plans = compiled.into_iter().filter_map(|one| one.plan.ok()).collect();
-            life.go(&tasks, (target, busy), said, Plans { fit: plans, ..Plans::default() }, false).await
+            Box::pin(life.go(&tasks, (target, busy), said, Plans { fit: plans, ..Plans::default() }, false)).await
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::at_source;
 use super::pipe::{Piped, pipe};
 use super::refused;
+use crate::catalog::partition_tree;
 use crate::change::{CommitLsn, Position, TableName};
 use crate::config::{Connector, Triggers};
 use crate::mapping::TablePlan;
@@ -198,9 +199,9 @@ pub async fn open_snapshot(
 
 /// The files that hold the table's rows, of all its partitions: they change with TRUNCATE and with every rewrite.
 async fn files(source: &Client, table: &TableName) -> Result<Vec<u32>, PipelineError> {
-    let sql = "SELECT coalesce(pg_catalog.pg_relation_filenode(relid), 0) FROM (SELECT $1::text::regclass AS relid
-               UNION SELECT relid FROM pg_catalog.pg_partition_tree($1::text::regclass)) AS tree ORDER BY 1";
-    let rows = source.query(sql, &[&quote::table(table)]).await.map_err(at_source)?;
+    let tree = partition_tree("$1::text::regclass");
+    let sql = format!("SELECT coalesce(pg_catalog.pg_relation_filenode(relid), 0) FROM {tree} AS tree ORDER BY 1");
+    let rows = source.query(&sql, &[&quote::table(table)]).await.map_err(at_source)?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

@@ -77,7 +77,7 @@ impl ApplyLife {
             }
             plans = compile(&mut target, &connector, &said.0).await?;
         }
-        self.go(&tasks, (target, busy), said, plans, true).await
+        Box::pin(self.go(&tasks, (target, busy), said, plans, true)).await
     }
 
     /// A life that knows its tables. `attended`: beside it somebody looks for what other sessions do to them.

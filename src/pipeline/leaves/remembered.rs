@@ -66,10 +66,13 @@ pub(super) async fn defaults(source: &Client, table: &TableName) -> Result<BTree
     if !remembers(source).await? {
         return Ok(BTreeSet::new());
     }
-    let sql = "SELECT leaf.relid::oid FROM pg_catalog.pg_partition_tree($1::text::regclass) AS part
-               JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = part.relid AND p.partdefid <> 0
-               CROSS JOIN LATERAL pg_catalog.pg_partition_tree(p.partdefid) AS leaf WHERE leaf.isleaf";
-    let rows = source.query(sql, &[&quote::table(table)]).await.map_err(failed)?;
+    let (tree, below) = (catalog::partition_tree("$1::text::regclass"), catalog::partition_tree("p.partdefid"));
+    let sql = format!(
+        "SELECT leaf.relid FROM {tree} AS part
+         JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = part.relid AND p.partdefid <> 0
+         CROSS JOIN LATERAL {below} AS leaf WHERE leaf.isleaf"
+    );
+    let rows = source.query(&sql, &[&quote::table(table)]).await.map_err(failed)?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

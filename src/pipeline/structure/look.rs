@@ -1,7 +1,7 @@
 //! Tables as the catalog has them.
 
 use super::watched::Watched;
-use crate::catalog::{HAS_DEFAULT, LEAF_DEFAULT};
+use crate::catalog::{HAS_DEFAULT, leaf_default, partition_tree};
 use crate::change::TableName;
 use crate::config::Connector;
 use crate::pipeline::PipelineError;
@@ -72,15 +72,16 @@ pub(super) async fn look<'a>(
     let names: Vec<&TableName> = tables.collect();
     let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
     let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
+    let (tree, leaf_default) = (partition_tree("c.oid"), leaf_default());
     let sql = format!(
         "WITH found AS MATERIALIZED (
                  SELECT n.nspname, c.relname, c.oid, c.relnatts, c.relkind,
                    (SELECT pg_catalog.jsonb_object_agg(part.oid::bigint, part.relfilenode::bigint) FROM pg_catalog.pg_class part
-                    WHERE part.oid = c.oid OR part.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)))::text AS files
+                    WHERE part.oid IN (SELECT relid FROM {tree} AS tree))::text AS files
                  FROM (SELECT DISTINCT * FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (schema, name)) AS w
                  JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
                  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name),
-               {LEAF_DEFAULT},
+               {leaf_default},
                published AS MATERIALIZED (
                  SELECT DISTINCT t.schemaname, t.tablename
                  FROM (SELECT t.schemaname, t.tablename, t.pubname, pg_catalog.to_jsonb(t) AS j FROM pg_catalog.pg_publication_tables t) AS t
