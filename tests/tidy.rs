@@ -43,7 +43,8 @@ const ROOMS: &[Room] = &[
     room("pg", &["change"]),
     // `ddl`: what a table has beside its shape is read for it.
     room("catalog", &["change", "chunk", "ddl", "mapping", "pg"]),
-    room("source", &["change", "pg", "store"]),
+    // `catalog`: what publications carry is asked without waiting for locks, as all that stands there.
+    room("source", &["catalog", "change", "pg", "store"]),
     pure("event", &["change"]),
     // `config`: the brokers and their settings are one value, made there.
     room("log", &["change", "config", "event"]),

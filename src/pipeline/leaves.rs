@@ -54,6 +54,8 @@ struct Moved {
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Nothing,
+    /// Somebody has locked one that came: it cannot be told yet.
+    Locked,
     /// Partitions came of which nothing is to be read, or none were recorded: they only are to be known.
     Know,
     /// They became others: what is to be read is known, and waits for the stream.
@@ -73,7 +75,7 @@ fn step(record: Option<&Record>, found: &BTreeMap<u32, Found>, passed: impl Fn(E
     match (others_stay, came().all(|to_read| to_read == Some(false)), came().any(|to_read| to_read.is_none())) {
         (true, true, _) if now == record.known => Step::Nothing,
         (true, true, _) => Step::Know,
-        (_, _, true) => Step::Nothing,
+        (_, _, true) => Step::Locked,
         _ => Step::Wait,
     }
 }
@@ -303,6 +305,13 @@ async fn stands(
         let stand = match step(record.as_ref(), found.get(&state.source)?, passed) {
             Step::Nothing if waits => Stand::Waits,
             Step::Nothing => return None,
+            Step::Locked => {
+                let what = format!(
+                    "a partition of `{}` came, and is looked at once nobody has locked it (ACCESS EXCLUSIVE) any more",
+                    state.source
+                );
+                return Some((Stand::Waits, what));
+            }
             Step::Know | Step::Wait | Step::Read => Stand::Due,
         };
         Some((
@@ -358,7 +367,7 @@ mod tests {
         assert_eq!(after(&[(1, 10, full), (2, 20, None)]), Step::Nothing, "as it was");
         assert_eq!(after(&[(1, 10, full), (2, 20, full), (3, 30, Some(false))]), Step::Know, "an empty one came");
         assert_eq!(after(&[(1, 10, full), (2, 20, full), (3, 30, full)]), Step::Wait, "one came with rows");
-        assert_eq!(after(&[(1, 10, full), (2, 20, full), (3, 30, None)]), Step::Nothing, "it cannot be told yet");
+        assert_eq!(after(&[(1, 10, full), (2, 20, full), (3, 30, None)]), Step::Locked, "it cannot be told yet");
         assert_eq!(after(&[(1, 10, full), (2, 21, Some(false))]), Step::Wait, "one was emptied");
         assert_eq!(after(&[(1, 10, full)]), Step::Wait, "one went");
         assert_eq!(after(&[(1, 10, full), (3, 30, Some(false))]), Step::Wait, "one went, an empty one came");

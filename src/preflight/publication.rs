@@ -193,11 +193,11 @@ fn shortcomings(source: &Source, wanted: &Wanted, (found, may_alter): (&Publicat
         // in one transaction, for between two the table's changes would not be published
         let whole = [table.name.clone()];
         let sql = format!("BEGIN;\n{};\n{};\nCOMMIT;", remove_sql(&found.name, &whole), add_sql(&found.name, &whole));
-        if table.row_filter.is_some() {
+        if table.filtered {
             let what = format!("the publication `{}` has a row filter for it: rows that fail it are never seen", found.name);
             findings.push(Finding::error("publication.row_filter", subject.clone(), what).sql(sql.clone()));
         }
-        if table.columns.is_some() {
+        if table.partial {
             let what = format!("the publication `{}` has a column list for it: the other columns are never seen", found.name);
             findings.push(Finding::error("publication.column_list", subject, what).sql(sql));
         }

@@ -6,6 +6,7 @@
 
 use super::SourceError;
 use crate::{
+    catalog::published,
     change::TableName,
     pg::quote::{ident, literal, table},
 };
@@ -71,10 +72,10 @@ impl Publication {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedTable {
     pub name: TableName,
-    /// Only these columns are sent (15 and later); `None`: all.
-    pub columns: Option<Vec<String>>,
-    /// Only these rows are sent (15 and later): SQL.
-    pub row_filter: Option<String>,
+    /// Not all rows are sent (15 and later).
+    pub filtered: bool,
+    /// Not all columns are sent (15 and later). A list of all columns is none.
+    pub partial: bool,
 }
 
 /// Looks at a publication; `None`: there is none of that name.
@@ -83,29 +84,19 @@ pub struct PublishedTable {
 /// [`SourceError::Query`].
 pub async fn publication(client: &Client, name: &str) -> Result<Option<Publication>, SourceError> {
     let failed = SourceError::query("read the publication");
-    let sql = "SELECT pg_catalog.pg_get_userbyid(pubowner)::text, puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate \
-               FROM pg_catalog.pg_publication WHERE pubname = $1::text";
+    let sql = "SELECT pg_catalog.pg_get_userbyid(pubowner)::text, puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate, \
+                 pg_catalog.current_setting('server_version_num')::integer FROM pg_catalog.pg_publication WHERE pubname = $1::text";
     let Some(row) = client.query_opt(sql, &[&name]).await.map_err(&failed)? else { return Ok(None) };
-    // A cast to regclass would find no table that has got another name since the statement began.
-    // Up to 14 there are neither lists of columns nor filters; and a list of all columns is none. 15 lists generated ones too, and sends none.
-    let sql = "SELECT t.schemaname::text, t.tablename::text, t.j ->> 'rowfilter', \
-                 CASE WHEN t.listed IS DISTINCT FROM t.present THEN t.listed END \
-               FROM (SELECT p.schemaname, p.tablename, pg_catalog.to_jsonb(p) AS j, \
-                 (SELECT pg_catalog.array_agg(c ORDER BY c) \
-                    FROM pg_catalog.jsonb_array_elements_text(nullif(pg_catalog.to_jsonb(p) -> 'attnames', 'null')) c \
-                    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attname::text = c AND a.attgenerated <> '' \
-                      AND a.attrelid = p.oid)) AS listed, \
-                 (SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attname::text COLLATE \"default\") FROM pg_catalog.pg_attribute a \
-                    WHERE a.attrelid = p.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS present \
-                 FROM (SELECT v.*, c.oid FROM pg_catalog.pg_publication_tables v \
-                   JOIN pg_catalog.pg_namespace n ON n.nspname = v.schemaname \
-                   JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = v.tablename \
-                   WHERE v.pubname = $1::text) p) t ORDER BY 1, 2";
-    let rows = client.query(sql, &[&name]).await.map_err(&failed)?;
+    let carried = published("ARRAY[$1::text]", row.get(7));
+    let sql = format!(
+        "SELECT n.nspname::text, c.relname::text, q.filtered, q.partial FROM {carried} AS q \
+         JOIN pg_catalog.pg_class c ON c.oid = q.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY 1, 2"
+    );
+    let rows = client.query(&sql, &[&name]).await.map_err(&failed)?;
     let tables = rows.iter().map(|row| PublishedTable {
         name: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
-        columns: row.get(3),
-        row_filter: row.get(2),
+        filtered: row.get(2),
+        partial: row.get(3),
     });
     Ok(Some(Publication {
         name: name.to_owned(),

@@ -237,18 +237,18 @@ async fn one_is_detached_under_a_writer_kafka() {
     detached_under_a_writer(Log::Kafka).await;
 }
 
-// Neither a life's beginning nor its looks wait for it.
+// Neither a life's beginning nor its looks wait for it, or for a whole table's lock.
 async fn locked_while_another_comes(log: Log) {
     let w = World::own_source("partition-locked", log, &[]).await;
     w.both(TREE).await;
-    w.both("create table u (id int primary key)").await;
+    w.both("create table u (id int primary key); create table x (id int primary key)").await;
     w.target.batch("create table t_9 partition of t default").await;
     w.source.batch("insert into t select g, 'v' from generate_series(900, 1100) g").await;
-    w.connector("[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.u'");
+    w.connector("[[table]]\nsource = 'public.t'\n[[table]]\nsource = 'public.u'\n[[table]]\nsource = 'public.x'");
     let mut d = Daemon::run(&w);
     w.settle().await;
     let locks = w.source.session().await;
-    locks.batch_execute("begin; lock table t_1 in access exclusive mode").await.unwrap();
+    locks.batch_execute("begin; lock table t_1, x in access exclusive mode").await.unwrap();
     let comes = async |n: u32| {
         let made = format!(
             "create table t_{n} partition of t for values from ({n}000) to ({n}999); insert into t values ({n}000, 'new')"
@@ -262,10 +262,23 @@ async fn locked_while_another_comes(log: Log) {
     d.kill9();
     d = Daemon::run(&w);
     comes(4).await;
-    locks.batch_execute("insert into t_1 values (1, 'last'); commit").await.unwrap();
+    // one that came unseen, and is locked: nobody knows whether it has rows
+    let other = w.source.session().await;
+    other
+        .batch_execute(
+            "begin; create table t_5 (like t including all); insert into t_5 values (5000, 'new');
+             alter table t attach partition t_5 for values from (5000) to (5999); commit; begin; lock table t_5 in access exclusive mode",
+        )
+        .await
+        .unwrap();
+    let said = w.cli("wait", &["--timeout", "3s"]).await.assert_code(1).all();
+    assert!(said.contains("a partition of `public.t` came, and is looked at once nobody has locked it"), "{said}");
+    other.batch_execute("commit").await.unwrap();
+    locks.batch_execute("insert into t_1 values (1, 'last'); insert into x values (1); commit").await.unwrap();
     w.settle().await;
     w.equal("table t").await;
     w.equal("table u").await;
+    w.equal("table x").await;
     drop(d);
 }
 
@@ -277,6 +290,24 @@ async fn one_is_locked_while_another_comes_local() {
 #[tokio::test]
 async fn one_is_locked_while_another_comes_kafka() {
     locked_while_another_comes(Log::Kafka).await;
+}
+
+// It is no table of its own that could be halted.
+#[tokio::test]
+async fn one_goes_while_its_copy_waits_for_it() {
+    let w = World::own_source("partition-goes", Log::Local, &[]).await;
+    w.both(TREE).await;
+    w.source.batch("insert into t select g, 'v' from generate_series(900, 1100) g").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let dropper = w.source.session().await;
+    dropper.batch_execute("begin; lock table t_2 in access exclusive mode").await.unwrap();
+    let _d = Daemon::run(&w);
+    let waits = "select count(*) > 0 from pg_locks where relation = 't_2'::regclass and not granted";
+    eventually("the copy waits for it", PATIENCE, async || w.source.text(waits).await == "t").await;
+    dropper.batch_execute("drop table t_2; commit").await.unwrap();
+    follows(&w).await;
+    w.settle().await;
+    w.equal("table t").await;
 }
 
 // Its rows come with the other's from then on.

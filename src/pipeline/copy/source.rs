@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// A session that reads chunks.
 pub struct ChunkSource {
@@ -103,8 +104,11 @@ impl ChunkSource {
                    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
         let Some(row) = self.client.query_opt(sql, &[&oid]).await.map_err(failed)? else { return Err(ChunkError::Rewritten) };
         let relation: String = row.get(0);
-        self.begin(&format!("ONLY {relation}")).await?;
-        Ok(Locked { relation, oid, file })
+        match self.begin(&format!("ONLY {relation}")).await {
+            // dropped, or named otherwise, while we waited for the lock
+            Err(PipelineError::Query { source, .. }) if is_nowhere(&source) => Err(ChunkError::Rewritten),
+            begun => Ok(begun.map(|()| Locked { relation, oid, file })?),
+        }
     }
 
     /// Takes the snapshot, in the chunk's turn, and holds it against what the stream has brought.
@@ -188,6 +192,10 @@ impl ChunkSource {
     pub async fn end(&self) -> Result<(), PipelineError> {
         self.client.batch_execute("ROLLBACK").await.map_err(failed)
     }
+}
+
+fn is_nowhere(error: &tokio_postgres::Error) -> bool {
+    matches!(error.code(), Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME))
 }
 
 fn snapshot(text: &str) -> Result<Snapshot, PipelineError> {

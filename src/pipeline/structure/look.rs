@@ -1,7 +1,7 @@
 //! Tables as the catalog has them.
 
 use super::watched::Watched;
-use crate::catalog::{HAS_DEFAULT, leaf_default, partition_tree};
+use crate::catalog::{HAS_DEFAULT, leaf_default, partition_tree, published};
 use crate::change::TableName;
 use crate::config::Connector;
 use crate::pipeline::PipelineError;
@@ -72,6 +72,10 @@ pub(super) async fn look<'a>(
     let names: Vec<&TableName> = tables.collect();
     let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
     let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
+    let failed = |source| PipelineError::Query { side, source };
+    let version = "SELECT pg_catalog.current_setting('server_version_num')::integer";
+    let version = client.query_one(version, &[]).await.map_err(failed)?.get(0);
+    let carried = published("ARRAY[$3::text, $4::text]", version);
     let (tree, leaf_default) = (partition_tree("c.oid"), leaf_default());
     let sql = format!(
         "WITH found AS MATERIALIZED (
@@ -83,26 +87,18 @@ pub(super) async fn look<'a>(
                  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name),
                {leaf_default},
                published AS MATERIALIZED (
-                 SELECT DISTINCT t.schemaname, t.tablename
-                 FROM (SELECT t.schemaname, t.tablename, t.pubname, pg_catalog.to_jsonb(t) AS j FROM pg_catalog.pg_publication_tables t) AS t
-                 JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname
-                 JOIN found f ON f.nspname = t.schemaname AND f.relname = t.tablename
-                 WHERE p.pubinsert AND p.pubtruncate AND (p.pubname = $4::text OR p.pubname = $3::text AND p.pubupdate AND p.pubdelete)
-                   AND t.j ->> 'rowfilter' IS NULL
-                   AND coalesce(nullif(t.j -> 'attnames', 'null') @> (SELECT pg_catalog.jsonb_agg(a.attname) FROM pg_catalog.pg_attribute a
-                     WHERE a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), true))
+                 SELECT DISTINCT q.relid FROM {carried} AS q JOIN pg_catalog.pg_publication p ON p.pubname = q.pubname
+                 WHERE p.pubinsert AND p.pubtruncate AND (p.pubname = $4::text OR p.pubupdate AND p.pubdelete)
+                   AND NOT q.filtered AND NOT q.partial)
                SELECT f.nspname::text, f.relname::text, f.oid, a.attname::text, a.attnum::integer, a.atttypid, a.atttypmod, f.files,
                  NOT {HAS_DEFAULT},
-                 p.tablename IS NOT NULL, f.relnatts::integer, a.xmin::text::bigint
+                 p.relid IS NOT NULL, f.relnatts::integer, a.xmin::text::bigint
                FROM found f
                JOIN pg_catalog.pg_attribute a ON a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped
-               LEFT JOIN published p ON p.schemaname = f.nspname AND p.tablename = f.relname"
+               LEFT JOIN published p ON p.relid = f.oid"
     );
     let (main, inserts) = (connector.publication(), connector.inserts_publication());
-    let rows = client
-        .query(&sql, &[&schemas, &tables, &main, &inserts])
-        .await
-        .map_err(|source| PipelineError::Query { side, source })?;
+    let rows = client.query(&sql, &[&schemas, &tables, &main, &inserts]).await.map_err(failed)?;
     let mut found: BTreeMap<TableName, Found> = BTreeMap::new();
     for row in &rows {
         let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
