@@ -4,7 +4,7 @@ use super::holdup::Busy;
 use crate::apply::Item;
 use crate::change::{EndLsn, Position, TableName};
 use crate::store::table_state::Halted;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -43,8 +43,8 @@ pub struct Board {
     /// Sessions of ours that somebody else's lock may hold up.
     busy: Mutex<Vec<Weak<Busy>>>,
     stream: Mutex<Stream>,
-    /// Partitions that the stream has told of before the catalog did, by their tables, as relation ids.
-    partitions: Mutex<BTreeMap<u32, BTreeSet<u32>>>,
+    /// Partitions that the stream has told of before they were thought of, by their tables, as relation ids, each with the transaction.
+    partitions: Mutex<BTreeMap<u32, BTreeMap<u32, u32>>>,
     /// Halves of ours that read it, or the log.
     readers: AtomicUsize,
     /// How many there should be: `run` through Kafka has two.
@@ -117,13 +117,13 @@ impl Board {
         lock(&self.halted).clone()
     }
 
-    /// The stream tells of a partition that nobody knows: the next life is to look at it first.
-    pub fn partition_came(&self, table: u32, partition: u32) {
-        lock(&self.partitions).entry(table).or_default().insert(partition);
+    /// The stream tells of a partition that nobody knows, or of what the transaction that made it did: the next life is to look at it first.
+    pub fn partition_came(&self, table: u32, partition: u32, xid: u32) {
+        lock(&self.partitions).entry(table).or_default().insert(partition, xid);
     }
 
     /// Those that came, until they are `known`.
-    pub fn partitions_that_came(&self) -> BTreeMap<u32, BTreeSet<u32>> {
+    pub fn partitions_that_came(&self) -> BTreeMap<u32, BTreeMap<u32, u32>> {
         lock(&self.partitions).clone()
     }
 

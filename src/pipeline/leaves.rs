@@ -16,7 +16,7 @@ use crate::config::Connector;
 use crate::mapping::TablePlan;
 use crate::preflight::{self, Compiled};
 use crate::source;
-use crate::source::KnownLeaves;
+use crate::source::{KnownLeaf, KnownLeaves};
 use crate::store::copy_range::{self, Scope};
 use crate::store::table_state::{self, TableState};
 use found::{Found, Leaves, Mark, Seen, look, marks};
@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
-/// Partitions that the stream has told of, by their tables, as relation ids.
-type Came = BTreeMap<u32, BTreeSet<u32>>;
+/// Partitions that the stream has told of, by their tables, as relation ids, each with the transaction in which it did.
+type Came = BTreeMap<u32, BTreeMap<u32, u32>>;
 
 /// What is recorded of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,12 @@ struct Record {
     /// Partitions that went, with the place up to which what the stream has brought of them was looked for: a [`Lsn`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     gone: BTreeMap<u32, u64>,
+    /// Partitions whose rows the stream brings from the very transaction that made them: it may have emptied them, too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    doubted: BTreeSet<u32>,
+    /// Those that were once, and rows that they lost then have been looked for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    cleared: BTreeSet<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +54,9 @@ struct Moved {
     /// Rows of any of them may be others than the source's.
     #[serde(default)]
     all: bool,
+    /// As in the record.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    doubted: BTreeSet<u32>,
 }
 
 /// What is to be done about a table.
@@ -73,8 +82,8 @@ fn step(record: Option<&Record>, found: &BTreeMap<u32, Found>, passed: impl Fn(E
     let came = || now.keys().filter(|oid| !record.known.contains_key(oid)).map(|oid| found[oid].to_read);
     let others_stay = record.known.iter().all(|(oid, mark)| now.get(oid) == Some(mark));
     match (others_stay, came().all(|to_read| to_read == Some(false)), came().any(|to_read| to_read.is_none())) {
-        (true, true, _) if now == record.known => Step::Nothing,
-        (true, true, _) => Step::Know,
+        (true, true, _) if now == record.known && record.doubted.is_empty() => Step::Nothing,
+        (true, true, _) if record.doubted.is_empty() => Step::Know,
         (_, _, true) => Step::Locked,
         _ => Step::Wait,
     }
@@ -86,7 +95,8 @@ fn differences(record: &Record, moved: &Moved) -> (BTreeSet<u32>, bool) {
     // one that came with another file than its first may have been emptied since the stream began to bring its rows
     let emptied = |oid: &u32, mark: &Mark| !record.known.contains_key(oid) && mark.file != *oid;
     let sweeps = record.known.iter().any(|(oid, mark)| moved.leaves.get(oid) != Some(mark))
-        || moved.leaves.iter().any(|(oid, mark)| emptied(oid, mark));
+        || moved.leaves.iter().any(|(oid, mark)| emptied(oid, mark))
+        || !moved.doubted.is_empty();
     (read.collect(), sweeps)
 }
 
@@ -100,20 +110,31 @@ impl Record {
         self.known.contains_key(&partition) || self.moved.as_ref().is_some_and(|moved| moved.leaves.contains_key(&partition))
     }
 
+    /// Rows that it lost in the transaction that made it are looked for, or will be.
+    fn is_thought_of(&self, partition: u32) -> bool {
+        let waits = self.moved.as_ref().is_some_and(|moved| moved.doubted.contains(&partition));
+        waits || self.doubted.contains(&partition) || self.cleared.contains(&partition)
+    }
+
     /// Every partition that it has, and those that went, up to where they were dealt with: a stream that is behind may tell of them.
-    fn partitions(&self) -> hashbrown::HashMap<u32, EndLsn> {
+    fn partitions(&self, made: &BTreeMap<u32, u32>) -> hashbrown::HashMap<u32, KnownLeaf> {
         let here = self.known.keys().chain(self.moved.iter().flat_map(|moved| moved.leaves.keys()));
-        let gone = self.gone.iter().map(|(&partition, &until)| (partition, EndLsn(Lsn(until))));
-        gone.chain(here.map(|&partition| (partition, EndLsn(Lsn(u64::MAX))))).collect()
+        let gone = self.gone.iter().map(|(&partition, &until)| (partition, KnownLeaf { until: EndLsn(Lsn(until)), made: None }));
+        let here = here.map(|&partition| {
+            let made = made.get(&partition).copied().filter(|_| !self.is_thought_of(partition));
+            (partition, KnownLeaf { until: EndLsn(Lsn(u64::MAX)), made })
+        });
+        gone.chain(here).collect()
     }
 }
 
 /// The partitions that the stream may bring, of the tables that are followed. What it has told of and the catalog no longer has, whatever it was
-/// in between, is recorded as gone: its rows have to be looked for.
+/// in between, is recorded as gone: its rows have to be looked for. So have those that one lost in the transaction that made it.
 ///
 /// # Errors
-/// The target could not be asked.
+/// A database could not be asked.
 pub async fn known(
+    source: &Client,
     target: &Client,
     connector: &Connector,
     compiled: &[Compiled],
@@ -126,21 +147,31 @@ pub async fn known(
         return Ok(known);
     }
     let records = table_state::leaves(target, &connector.name).await?;
-    for plan in plans {
-        let mut record = Record::of(&records, &plan.target).unwrap_or_default();
-        let came = came.get(&plan.source_oid).into_iter().flatten();
-        let gone: Vec<u32> = came.copied().filter(|&partition| !record.has(partition)).collect();
-        if !gone.is_empty() {
-            let leaves = record.moved.as_mut().map_or(&mut record.known, |moved| &mut moved.leaves);
-            leaves.extend(gone.into_iter().map(|partition| (partition, Mark::default())));
+    let records: Vec<(&TablePlan, Record)> =
+        plans.into_iter().map(|plan| (plan, Record::of(&records, &plan.target).unwrap_or_default())).collect();
+    let made =
+        found::made_by(source, records.iter().flat_map(|(_, record)| record.partitions(&BTreeMap::new()).into_keys())).await?;
+    for (plan, mut record) in records {
+        let before = record.clone();
+        for (&partition, &xid) in came.get(&plan.source_oid).into_iter().flatten() {
+            let made = made.get(&partition).copied();
+            if !record.has(partition) {
+                let leaves = record.moved.as_mut().map_or(&mut record.known, |moved| &mut moved.leaves);
+                leaves.insert(partition, Mark::default());
+            } else if (KnownLeaf { until: EndLsn(Lsn(u64::MAX)), made }).was_made_in(xid) && !record.is_thought_of(partition) {
+                record.doubted.insert(partition);
+            }
+        }
+        if record != before {
             write(target, connector, &plan.target, &record).await?;
         }
-        let mine = record.partitions();
+        let mine = record.partitions(&made);
         match known.get_mut(&plan.source_oid) {
             // each of a source's targets has to know of it
-            Some(others) => {
-                others.retain(|partition, until| mine.get(partition).map(|here| *until = (*until).min(*here)).is_some());
-            }
+            Some(others) => others.retain(|partition, leaf| {
+                let here = mine.get(partition);
+                here.map(|here| (leaf.until, leaf.made) = (leaf.until.min(here.until), leaf.made.or(here.made))).is_some()
+            }),
             None => _ = known.insert(plan.source_oid, mine),
         }
     }
@@ -182,8 +213,11 @@ pub async fn hold(
         let Some(state) = held.tables.iter().find(|state| state.target == plan.target) else { continue };
         let write = async |record: &Record| write(target, connector, &plan.target, record).await;
         let record = Record::of(&records, &plan.target);
-        let gone = record.as_ref().map(|record| record.gone.clone()).unwrap_or_default();
-        let known = Record { known: marks(found), moved: None, gone };
+        let mut known = Record { known: marks(found), moved: None, ..record.clone().unwrap_or_default() };
+        if record.is_none() && state.copied {
+            // somebody says that both sides hold the same
+            known.cleared = known.known.keys().copied().collect();
+        }
         let mut step = match (state.copied, state.copying) {
             (true, _) => step(record.as_ref(), found, |at| has_passed(&held, state, at)),
             // what the first copy reads, or is about to read
@@ -213,10 +247,14 @@ pub async fn hold(
                 let all = remembered::came_as_rows_of_the_root(source, &record.known, &known.known).await?;
                 let at = source::emit_mark(source).await?.0.0;
                 tracing::info!(table = %plan.source, "partitions came, went or have other files: their rows are read once the stream has come so far");
-                write(&Record { moved: Some(Moved { leaves: known.known, at, all }), ..record }).await?;
+                let doubted = record.doubted;
+                let moved = Some(Moved { leaves: known.known, at, all, doubted });
+                write(&Record { moved, doubted: BTreeSet::new(), ..record }).await?;
             }
-            (Step::Read, Some(Record { known, moved: Some(moved), gone })) => {
-                read(source, target, connector, state, (&Record { known, moved: None, gone }, moved)).await?;
+            (Step::Read, Some(mut record)) => {
+                if let Some(moved) = record.moved.take() {
+                    read(source, target, connector, state, (record, moved)).await?;
+                }
             }
             _ => {}
         }
@@ -233,18 +271,19 @@ async fn read(
     target: &Client,
     connector: &Connector,
     state: &TableState,
-    (record, moved): (&Record, Moved),
+    (record, moved): (Record, Moved),
 ) -> Result<(), PipelineError> {
-    let (mut read, sweeps) = differences(record, &moved);
+    let (mut read, sweeps) = differences(&record, &moved);
     if sweeps {
         read.extend(remembered::defaults(source, &state.source).await?);
     }
     let mut parts = catalog::parts(source, std::slice::from_ref(&state.source)).await?.remove(&state.source).unwrap_or_default();
     parts.retain(|part| read.contains(&part.relation));
-    let mut gone = record.gone.clone();
-    let went = record.known.keys().filter(|oid| !moved.leaves.contains_key(oid)).map(|&oid| (oid, moved.at));
-    gone.extend(went);
-    let record = Record { known: moved.leaves, moved: None, gone };
+    let Record { known, mut gone, mut cleared, .. } = record;
+    gone.extend(known.keys().filter(|oid| !moved.leaves.contains_key(oid)).map(|&oid| (oid, moved.at)));
+    cleared.extend(moved.doubted);
+    cleared.retain(|oid| moved.leaves.contains_key(oid));
+    let record = Record { known: moved.leaves, moved: None, gone, doubted: record.doubted, cleared };
     let leaves = serde_json::to_string(&record).expect("plain data is always JSON");
     let scope = Scope::Partitions { leaves: &leaves, sweeps };
     if copy_range::resync(target, &connector.name, &state.target, &crate::chunk::plan(&parts), scope).await? {
@@ -372,7 +411,9 @@ mod tests {
         assert_eq!(after(&[(1, 10, full)]), Step::Wait, "one went");
         assert_eq!(after(&[(1, 10, full), (3, 30, Some(false))]), Step::Wait, "one went, an empty one came");
         assert_eq!(step(None, &found(&[]), |_| true), Step::Know);
-        let moved = Some(Moved { leaves: Leaves::new(), at: 5, all: false });
+        let doubts = Record { doubted: BTreeSet::from([1]), ..record.clone() };
+        assert_eq!(step(Some(&doubts), &found(&[(1, 10, full), (2, 20, full)]), |_| true), Step::Wait, "rows of it may be gone");
+        let moved = Some(Moved { leaves: Leaves::new(), at: 5, all: false, doubted: BTreeSet::new() });
         let record = Record { moved, ..record };
         assert_eq!(step(Some(&record), &found(&[]), |_| false), Step::Nothing);
         assert_eq!(step(Some(&record), &found(&[]), |at| at == EndLsn(Lsn(5))), Step::Read);
@@ -380,7 +421,12 @@ mod tests {
 
     #[test]
     fn only_what_is_another_is_read() {
-        let now = |leaves: &[(u32, u32, Option<bool>)]| Moved { leaves: marks(&found(leaves)), at: 0, all: false };
+        let now = |leaves: &[(u32, u32, Option<bool>)]| Moved {
+            leaves: marks(&found(leaves)),
+            at: 0,
+            all: false,
+            doubted: BTreeSet::new(),
+        };
         let record = knows(&[(1, 10, None), (2, 20, None)]);
         assert_eq!(differences(&record, &now(&[(1, 10, None), (2, 20, None), (3, 3, None)])), (BTreeSet::from([3]), false));
         assert_eq!(
@@ -390,5 +436,7 @@ mod tests {
         );
         assert_eq!(differences(&record, &now(&[(1, 11, None), (2, 20, None)])), (BTreeSet::from([1]), true));
         assert_eq!(differences(&record, &now(&[(2, 20, None)])), (BTreeSet::new(), true));
+        let doubted = Moved { doubted: BTreeSet::from([1]), ..now(&[(1, 10, None), (2, 20, None)]) };
+        assert_eq!(differences(&record, &doubted), (BTreeSet::new(), true), "it may have been emptied as it was made");
     }
 }

@@ -120,7 +120,7 @@ pub async fn prepare(
     compiled.retain(|one| !misfits.iter().any(|misfit| misfit.target == one.rule.target));
     let came = board.partitions_that_came();
     structure::hold(source, target, connector, &mut compiled).await?;
-    let partitions = leaves::known(target, connector, &compiled, &came).await?;
+    let partitions = leaves::known(source, target, connector, &compiled, &came).await?;
     board.partitions_are_recorded();
     let left_out = left_out.into_keys().collect();
     let mut prepared =

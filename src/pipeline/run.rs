@@ -324,8 +324,8 @@ impl Life {
 /// It is one.
 pub(super) fn ended(board: &Board, error: SourceError) -> Result<End, PipelineError> {
     match error {
-        SourceError::Assembly(AssemblyError::PartitionCame { table, partition }) => {
-            board.partition_came(table, partition);
+        SourceError::Assembly(AssemblyError::PartitionCame { table, partition, xid }) => {
+            board.partition_came(table, partition, xid);
             Ok(End::Again)
         }
         SourceError::Refused { source, .. } if source.sqlstate == CANNOT_CONVERT => Err(PipelineError::Belief {

@@ -5,8 +5,29 @@ use crate::change::{Before, Cell, Change, CommitLsn, EndLsn, Feed, Op, Position,
 use hashbrown::HashMap;
 use std::sync::Arc;
 
-/// The partitions that are known of partitioned tables, both by their relation ids, each with the place up to which it is.
-pub type KnownLeaves = HashMap<u32, HashMap<u32, EndLsn>>;
+/// The partitions that are known of partitioned tables, both by their relation ids.
+pub type KnownLeaves = HashMap<u32, HashMap<u32, KnownLeaf>>;
+
+/// How far a partition is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownLeaf {
+    /// What is committed behind it is of another one.
+    pub until: EndLsn,
+    /// The transaction, or the part of one, that made it. What else that did to it has still to be thought of: a TRUNCATE in it leaves the file
+    /// (PostgreSQL's tablecmds.c, `ExecuteTruncateGuts`), and no trace anywhere.
+    pub made: Option<u32>,
+}
+
+impl KnownLeaf {
+    /// Whether the transaction `xid`, or a part of it, may have made it: parts have later numbers than the whole.
+    pub fn was_made_in(&self, xid: u32) -> bool {
+        self.made.is_some_and(|made| made.wrapping_sub(xid).cast_signed() >= 0)
+    }
+
+    fn knows(&self, open: &Open) -> bool {
+        open.commit.0 <= self.until.0 && !self.was_made_in(open.xid)
+    }
+}
 
 /// The stream broke its own rules, or is not to go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,8 +41,8 @@ pub enum AssemblyError {
     #[error("a change of relation {0}, which was not described")]
     UnknownRelation(u32),
     /// It is to be known before its first change is handed on.
-    #[error("partition {partition} of relation {table} came")]
-    PartitionCame { table: u32, partition: u32 },
+    #[error("partition {partition} of relation {table} came with transaction {xid}")]
+    PartitionCame { table: u32, partition: u32, xid: u32 },
     #[error("a row of `{table}` has {cells} cells for {columns} columns")]
     Width { table: TableName, cells: usize, columns: usize },
 }
@@ -41,6 +62,7 @@ pub struct Assembly {
 #[derive(Debug)]
 struct Open {
     commit: CommitLsn,
+    xid: u32,
     /// Row messages so far.
     rows: u64,
 }
@@ -81,7 +103,7 @@ impl Assembly {
                 }
             }
             Message::Begin { commit, committed_at, xid } => {
-                if self.open.replace(Open { commit, rows: 0 }).is_some() {
+                if self.open.replace(Open { commit, xid, rows: 0 }).is_some() {
                     return Err(AssemblyError::Nested);
                 }
                 out.push(Feed::Begin { commit, xid, committed_at });
@@ -127,12 +149,9 @@ impl Assembly {
         let open = self.open.as_mut().ok_or(AssemblyError::Outside(what))?;
         let table = self.tables.get(&relation).ok_or(AssemblyError::UnknownRelation(relation))?;
         if let Some(partition) = self.described.take().filter(|&described| described != relation && op != Op::Truncate)
-            && self
-                .partitions
-                .get(&relation)
-                .is_some_and(|known| known.get(&partition).is_none_or(|until| open.commit.0 > until.0))
+            && self.partitions.get(&relation).is_some_and(|known| !known.get(&partition).is_some_and(|known| known.knows(open)))
         {
-            return Err(AssemblyError::PartitionCame { table: relation, partition });
+            return Err(AssemblyError::PartitionCame { table: relation, partition, xid: open.xid });
         }
         for row in before.row().into_iter().chain(&after) {
             if row.len() != table.columns.len() {

@@ -14,7 +14,7 @@ mod replication;
 mod sentinel;
 mod slot;
 
-pub use assembly::{Assembly, AssemblyError, KnownLeaves};
+pub use assembly::{Assembly, AssemblyError, KnownLeaf, KnownLeaves};
 pub use error::SourceError;
 pub use identity::{ParseHistoryError, ServerFacts, TimelineHistory, server_facts};
 pub use pgoutput::{DecodeError, MARK_PREFIX, Message, decode};

@@ -194,6 +194,33 @@ both_logs!(they_come_and_go_unseen, |w| {
     all_is_well().await;
 });
 
+// The file stays, and the stream says nothing of it.
+both_logs!(one_is_emptied_by_the_transaction_that_makes_it, |w| {
+    w.both(TREE).await;
+    w.target.batch("create table t_9 partition of t default").await;
+    w.source.batch("insert into t select g, 'v' from generate_series(900, 1100) g").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let d = Daemon::run(&w);
+    w.settle().await;
+    let make = async |n: u32, part: &str| {
+        let made = format!(
+            "begin; {part}; create table t_{n} partition of t for values from ({n}000) to ({n}999);
+             insert into t select g, 'gone' from generate_series({n}000, {n}009) g; truncate t_{n}; insert into t values ({n}020, 'stays');
+             create table e_{n} partition of t for values from (1{n}000) to (1{n}999);
+             insert into t select g, 'gone' from generate_series(1{n}000, 1{n}009) g; truncate e_{n}; commit"
+        );
+        w.source.batch(&made).await;
+    };
+    make(3, "select").await;
+    w.settle().await;
+    w.equal("table t").await;
+    d.kill9();
+    make(4, "savepoint s").await;
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    w.equal("table t").await;
+});
+
 // It looks as if it were gone while others still write to it.
 async fn detached_under_a_writer(log: Log) {
     if Side::Source.major() < 14 {
@@ -250,10 +277,8 @@ async fn locked_while_another_comes(log: Log) {
     let locks = w.source.session().await;
     locks.batch_execute("begin; lock table t_1, x in access exclusive mode").await.unwrap();
     let comes = async |n: u32| {
-        let made = format!(
-            "create table t_{n} partition of t for values from ({n}000) to ({n}999); insert into t values ({n}000, 'new')"
-        );
-        w.source.batch(&made).await;
+        w.source.batch(&format!("create table t_{n} partition of t for values from ({n}000) to ({n}999)")).await;
+        w.source.batch(&format!("insert into t values ({n}000, 'new')")).await;
         w.source.batch(&format!("insert into u values ({n})")).await;
         let there = format!("select (select count(*) from t where id = {n}000) + (select count(*) from u where id = {n})");
         eventually("both are there", PATIENCE, async || w.target.text(&there).await == "2").await;
@@ -262,18 +287,6 @@ async fn locked_while_another_comes(log: Log) {
     d.kill9();
     d = Daemon::run(&w);
     comes(4).await;
-    // one that came unseen, and is locked: nobody knows whether it has rows
-    let other = w.source.session().await;
-    other
-        .batch_execute(
-            "begin; create table t_5 (like t including all); insert into t_5 values (5000, 'new');
-             alter table t attach partition t_5 for values from (5000) to (5999); commit; begin; lock table t_5 in access exclusive mode",
-        )
-        .await
-        .unwrap();
-    let said = w.cli("wait", &["--timeout", "3s"]).await.assert_code(1).all();
-    assert!(said.contains("a partition of `public.t` came, and is looked at once nobody has locked it"), "{said}");
-    other.batch_execute("commit").await.unwrap();
     locks.batch_execute("insert into t_1 values (1, 'last'); insert into x values (1); commit").await.unwrap();
     w.settle().await;
     w.equal("table t").await;
@@ -292,6 +305,40 @@ async fn one_is_locked_while_another_comes_kafka() {
     locked_while_another_comes(Log::Kafka).await;
 }
 
+// Nobody knows whether it has rows until then.
+async fn wait_waits(log: Log) {
+    let w = World::own_source("partition-locked-unseen", log, &[]).await;
+    w.both(TREE).await;
+    w.target.batch("create table t_9 partition of t default").await;
+    w.source.batch("insert into t select g, 'v' from generate_series(900, 1100) g").await;
+    w.connector("[[table]]\nsource = 'public.t'");
+    let _d = Daemon::run(&w);
+    w.settle().await;
+    let locks = w.source.session().await;
+    locks
+        .batch_execute(
+            "begin; create table t_5 (like t including all); insert into t_5 values (5000, 'new');
+             alter table t attach partition t_5 for values from (5000) to (5999); commit; begin; lock table t_5 in access exclusive mode",
+        )
+        .await
+        .unwrap();
+    let said = w.cli("wait", &["--timeout", "3s"]).await.assert_code(1).all();
+    assert!(said.contains("a partition of `public.t` came, and is looked at once nobody has locked it"), "{said}");
+    locks.batch_execute("commit").await.unwrap();
+    w.settle().await;
+    w.equal("table t").await;
+}
+
+#[tokio::test]
+async fn one_that_is_locked_as_it_comes_is_waited_for_local() {
+    wait_waits(Log::Local).await;
+}
+
+#[tokio::test]
+async fn one_that_is_locked_as_it_comes_is_waited_for_kafka() {
+    wait_waits(Log::Kafka).await;
+}
+
 // It is no table of its own that could be halted.
 #[tokio::test]
 async fn one_goes_while_its_copy_waits_for_it() {
@@ -299,9 +346,11 @@ async fn one_goes_while_its_copy_waits_for_it() {
     w.both(TREE).await;
     w.source.batch("insert into t select g, 'v' from generate_series(900, 1100) g").await;
     w.connector("[[table]]\nsource = 'public.t'");
+    let _d = Daemon::run(&w);
+    w.settle().await;
     let dropper = w.source.session().await;
     dropper.batch_execute("begin; lock table t_2 in access exclusive mode").await.unwrap();
-    let _d = Daemon::run(&w);
+    w.cli("resync", &["--table", "public.t"]).await.assert_code(0);
     let waits = "select count(*) > 0 from pg_locks where relation = 't_2'::regclass and not granted";
     eventually("the copy waits for it", PATIENCE, async || w.source.text(waits).await == "t").await;
     dropper.batch_execute("drop table t_2; commit").await.unwrap();

@@ -81,7 +81,7 @@ impl Daemon {
                 world.target.serial()
             };
             let reader = stream(&world, &tasks, Some(holder));
-            life.go(tasks, &source, found, reader, false).await
+            Box::pin(life.go(tasks, &source, found, reader, false)).await
         }
     }
 

@@ -144,7 +144,7 @@ impl CaptureLife {
             Err(PipelineError::Stream(SourceError::SlotActive(_))) => return Ok(End::Again),
             other => other?,
         };
-        self.go(tasks, &source, found, reader, true).await
+        Box::pin(self.go(tasks, &source, found, reader, true)).await
     }
 
     /// A life whose stream is open. `attended`: beside it somebody looks for what other sessions do to its tables.

@@ -94,3 +94,15 @@ pub(super) async fn look(source: &Client, roots: &[TableName]) -> Result<Seen, P
     seen.found.retain(|root, _| !seen.detaching.contains_key(root));
     Ok(seen)
 }
+
+/// The transactions, or parts of them, that made these partitions, of those that are there.
+///
+/// # Errors
+/// The source could not be asked.
+pub(super) async fn made_by(source: &Client, partitions: impl Iterator<Item = u32>) -> Result<BTreeMap<u32, u32>, PipelineError> {
+    let partitions: Vec<u32> = partitions.collect();
+    let sql =
+        "SELECT attrelid, xmin::text::bigint FROM pg_catalog.pg_attribute WHERE attname = 'tableoid' AND attrelid = ANY ($1)";
+    let rows = source.query(sql, &[&partitions]).await.map_err(|source| PipelineError::Query { side: "source", source })?;
+    Ok(rows.iter().map(|row| (row.get(0), u32::try_from(row.get::<_, i64>(1)).unwrap_or(0))).collect())
+}

@@ -15,7 +15,10 @@ use tokio_postgres::Client;
 /// # Errors
 /// The source could not be asked.
 pub(super) async fn brought(source: &Client, record: &Record, found: &BTreeMap<u32, Found>) -> Result<bool, PipelineError> {
-    if record.moved.is_some() || record.known.iter().any(|(oid, mark)| found.get(oid).map(|found| found.mark) != Some(*mark)) {
+    if record.moved.is_some()
+        || !record.doubted.is_empty()
+        || record.known.iter().any(|(oid, mark)| found.get(oid).map(|found| found.mark) != Some(*mark))
+    {
         return Ok(false);
     }
     for (oid, leaf) in found.iter().filter(|(oid, leaf)| !record.known.contains_key(oid) && leaf.to_read != Some(false)) {

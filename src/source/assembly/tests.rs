@@ -98,18 +98,21 @@ fn broken_rules_are_errors() {
 #[test]
 fn a_partition_is_known_before_its_first_change_is_handed_on() {
     let insert = |relation| Message::Insert { relation, new: row(&[Some("1"), Some("x")]) };
+    let leaf = KnownLeaf { until: EndLsn(COMMIT.0), made: None };
     let feed = |known: &[u32], messages: Vec<Message>| {
-        let known = KnownLeaves::from_iter([(1, known.iter().map(|&one| (one, EndLsn(COMMIT.0))).collect())]);
+        let known = KnownLeaves::from_iter([(1, known.iter().map(|&one| (one, leaf)).collect())]);
         let (mut assembly, mut out) = (Assembly::new(3, known), Vec::new());
         messages.into_iter().try_for_each(|message| assembly.push(message, &mut out))
     };
     let described = |ids: &[u32]| ids.iter().map(|&id| Message::Relation(table(id))).collect::<Vec<_>>();
     let change = |known: &[u32], ids: &[u32]| feed(known, [vec![begin()], described(ids), vec![insert(1)]].concat());
-    assert_eq!(change(&[], &[1, 7]), Err(AssemblyError::PartitionCame { table: 1, partition: 7 }));
+    assert_eq!(change(&[], &[1, 7]), Err(AssemblyError::PartitionCame { table: 1, partition: 7, xid: 9 }));
     assert_eq!(change(&[7], &[1, 7]), Ok(()));
     assert_eq!(change(&[], &[1]), Ok(()), "its own rows");
     let truncate = Message::Truncate { relations: vec![1, 7] };
     assert_eq!(feed(&[], [vec![begin()], described(&[1, 7]), vec![truncate, insert(1)]].concat()), Ok(()));
     let of_another = [vec![begin()], described(&[1, 2, 7]), vec![insert(2)], vec![insert(1)]].concat();
     assert_eq!(feed(&[], of_another), Ok(()), "a table that nobody asked about");
+    let made_by = |xid| KnownLeaf { made: Some(xid), ..leaf }.was_made_in(9);
+    assert_eq!([8, 9, 10, 9 + (1 << 31)].map(made_by), [false, true, true, false], "in the transaction, or in a part of it");
 }

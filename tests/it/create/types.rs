@@ -1,7 +1,7 @@
 //! Types that the target lacks are made with the tables that need them.
 
 use super::{codes, creates, findings};
-use crate::support::{Daemon, World};
+use crate::support::World;
 
 const FEELINGS: &str = "
     create type mood as enum ('sad', 'it''s ok'); create domain feeling as mood not null default 'sad';
