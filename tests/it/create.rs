@@ -1,6 +1,6 @@
 //! `create = "missing"`: target tables made as the mapping implies, and what follows their load.
 
-mod types;
+mod missing_types;
 
 use crate::both_logs;
 use crate::support::{Daemon, Log, PATIENCE, Side, World, eventually};
