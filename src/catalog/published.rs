@@ -19,12 +19,13 @@ pub fn published(of: &str, version: i32) -> String {
             UNION ALL
             SELECT p.oid, c.oid, false FROM p
               JOIN pg_catalog.pg_class c ON c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384 AND (p.puballtables {schemas})),
+          below AS (
+            SELECT l.pub, l.relid FROM listed l CROSS JOIN LATERAL pg_catalog.pg_partition_ancestors(l.relid) AS above
+              JOIN listed o ON o.pub = l.pub AND o.relid = above.relid AND o.relid <> l.relid),
           carried AS (
             SELECT l.pub, t.relid, pg_catalog.bool_and(l.by_name) AS by_name
               FROM listed l JOIN p ON p.oid = l.pub CROSS JOIN LATERAL {tree} AS t
-             WHERE CASE WHEN p.pubviaroot THEN t.relid = l.relid AND NOT EXISTS (
-                     SELECT FROM pg_catalog.pg_partition_ancestors(l.relid) AS above
-                       JOIN listed o ON o.pub = l.pub AND o.relid = above.relid AND o.relid <> l.relid) ELSE t.isleaf END
+             WHERE CASE WHEN p.pubviaroot THEN t.relid = l.relid AND (l.pub, l.relid) NOT IN (SELECT * FROM below) ELSE t.isleaf END
              GROUP BY l.pub, t.relid)
           SELECT p.pubname, c.relid, r.j ->> 'prqual' IS NOT NULL AS filtered,
             r.j -> 'prattrs' <> 'null' AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.relid AND a.attnum > 0
